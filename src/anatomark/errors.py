@@ -1,0 +1,99 @@
+"""Every error and warning that anatomark raises on purpose.
+
+An error says which file, what is wrong and what to do, on one line, so that the command line can
+print it as it is. Anything that is not an ``AnatomarkError`` is a fault of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+
+
+class AnatomarkError(Exception):
+    """Base of all errors about the user's input; the command line exits with 2.
+
+    ``problem`` says what is wrong, ``fix`` what to do, ``path`` which file it is about.
+    """
+
+    def __init__(
+        self, problem: str, *, fix: str | None = None, path: str | PathLike[str] | None = None
+    ) -> None:
+        self.problem = problem
+        self.fix = fix
+        self.path = None if path is None else fspath(path)
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        text = self.problem if self.path is None else f"{self.path}: {self.problem}"
+        text = text if self.fix is None else f"{text}; {self.fix}"
+        return " ".join(text.split())
+
+    def at(self, path: str | PathLike[str]) -> AnatomarkError:
+        """Return the same error with the file named, where it was not named yet."""
+        if self.path is None:
+            self.path = fspath(path)
+        return self
+
+
+class GeometryError(AnatomarkError):
+    """A grid that cannot exist: spacing that is not positive, singular direction, empty shape."""
+
+
+class ImageError(AnatomarkError):
+    """An image that cannot be read or used."""
+
+
+class LandmarkError(AnatomarkError):
+    """Landmarks that cannot be read or used: duplicate names, unknown frame, wrong unit."""
+
+
+class TransformError(AnatomarkError):
+    """A transform that cannot be read, written or inverted."""
+
+
+class CohortError(AnatomarkError):
+    """A cohort that is not sound; ``problems`` lists everything that was found, not the first."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        problems: Sequence[str] = (),
+        fix: str | None = None,
+        path: str | PathLike[str] | None = None,
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(problem, fix=fix, path=path)
+
+
+class WriteError(AnatomarkError):
+    """A file that could not be written; what was there before is untouched."""
+
+
+class UsageError(AnatomarkError):
+    """Options that are missing, contradict each other or leave more than one choice."""
+
+
+class NotConvergedError(AnatomarkError):
+    """An iteration that ended too far from its goal; ``residual_mm`` says how far."""
+
+    def __init__(self, problem: str, *, residual_mm: float, fix: str | None = None) -> None:
+        self.residual_mm = residual_mm
+        super().__init__(problem, fix=fix)
+
+
+class AnatomarkWarning(UserWarning):
+    """Base of all warnings; the command line prints each on one line of stderr."""
+
+
+class LossWarning(AnatomarkWarning):
+    """A format cannot hold something that the data has, so it was left out."""
+
+
+class ImageWarning(AnatomarkWarning):
+    """An image was read, but something about it deserves a look (a missing slice, say)."""
+
+
+class CohortWarning(AnatomarkWarning):
+    """A cohort was read or imported, but something about it deserves a look."""

@@ -1,0 +1,1 @@
+"""Files in and out. RAS becomes LPS here and nowhere else."""

@@ -1,0 +1,176 @@
+"""Resample an image onto a grid, straight or through a map, on the CPU or a GPU.
+
+Points push, images pull: to show the ``source`` image on a target ``grid``, every target voxel
+asks where in the source it comes from. So a caller says which of the two maps it holds:
+``push`` (source points → target points, as ``Landmarks.moved`` uses) or ``pull`` (its inverse).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from anatomark.data import Image
+from anatomark.errors import GeometryError, UsageError
+from anatomark.geometry import Grid
+from anatomark.maps import Affine, Map
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+Interpolation = Literal["linear", "nearest"]
+
+_VOXELS_AT_ONCE = 1 << 22  # target voxels per slab: bounds the memory that coordinates take
+# Types whose every value float32 holds exactly; the others are resampled in float64.
+_FLOAT32_TYPES = {np.dtype(t) for t in ("u1", "i1", "u2", "i2", "f2", "f4", "?")}
+
+
+def resample(
+    image: Image,
+    grid: Grid,
+    *,
+    push: Map | None = None,
+    pull: Map | None = None,
+    interpolation: Interpolation = "linear",
+    fill: float = 0.0,
+    device: str | torch.device = "cpu",
+) -> Image:
+    """Show ``image`` on ``grid``, through at most one of ``push`` and ``pull``.
+
+    Voxels whose origin lies outside the image get ``fill``; up to its outer faces the image is
+    extended by its border voxels, as in ITK. The type of the values is kept (integers are
+    rounded). Memory beyond the two images stays within a slab of the target.
+    """
+    warp = _pull_map(image, grid, push, pull)
+    array = image.array if image.channels is not None else image.array[None]
+    out = np.empty((array.shape[0], *grid.shape), array.dtype)
+    for rows, values in _slabs(array, image.grid, grid, warp, interpolation, fill, device):
+        out[:, rows] = values
+    return replace(image, array=out if image.channels is not None else out[0], grid=grid)
+
+
+def _pull_map(image: Image, grid: Grid, push: Map | None, pull: Map | None) -> Map:
+    if push is not None and pull is not None:
+        raise UsageError("resample takes 'push' or 'pull', not both")
+    dim = image.grid.dimension
+    if pull is None:
+        pull = Affine.identity(dim) if push is None else push.inverse()
+    if not dim == grid.dimension == pull.dimension:
+        raise GeometryError(
+            f"image, grid and map differ in dimension: {dim}D, {grid.dimension}D, {pull.dimension}D"
+        )
+    if image.grid.unit != grid.unit:
+        raise GeometryError(
+            f"the image is in {image.grid.unit}, the grid in {grid.unit}",
+            fix="give the image its spacing",
+        )
+    return pull
+
+
+def _slabs(
+    array: NDArray[Any],
+    source: Grid,
+    target: Grid,
+    warp: Map,
+    interpolation: Interpolation,
+    fill: float,
+    device: str | torch.device,
+) -> Any:
+    """Yield ``(slice of the first spatial axis, values (C, rows, …))`` slab by slab."""
+    import torch
+
+    working = torch.float32 if array.dtype in _FLOAT32_TYPES else torch.float64
+    with torch.no_grad():
+        volume = _to_tensor(array, working, device)
+        per_row = int(np.prod(target.shape[1:]))
+        step = max(_VOXELS_AT_ONCE // per_row, 1)
+        for start in range(0, target.shape[0], step):
+            rows = slice(start, min(start + step, target.shape[0]))
+            where = source_indices(source, target, warp, rows, device)
+            values = sample_at(volume, where, interpolation=interpolation, fill=fill)
+            yield rows, _to_array(values, array.dtype)
+
+
+def _to_tensor(array: NDArray[Any], working: torch.dtype, device: str | torch.device) -> Any:
+    import torch
+
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if native.dtype in {np.dtype("u2"), np.dtype("u4"), np.dtype("u8")}:
+        native = native.astype(np.float32 if working == torch.float32 else np.float64)
+    if not native.flags.writeable or any(s < 0 for s in native.strides):
+        native = native.copy()
+    return torch.from_numpy(native).to(device, working)
+
+
+def _to_array(values: torch.Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    array: NDArray[Any] = values.cpu().numpy()
+    if dtype.kind == "b":
+        return array >= 0.5
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        array = np.clip(np.floor(array + 0.5), limits.min, limits.max)
+    return array.astype(dtype, copy=False)
+
+
+def source_indices(
+    source: Grid, target: Grid, pull: Map, rows: slice, device: str | torch.device = "cpu"
+) -> torch.Tensor:
+    """Where in ``source`` the target voxels of these rows come from.
+
+    Returns indices ``(rows, …, D)`` in x, y(, z) order, float64. An affine pull becomes one
+    matrix; any other map is asked point by point.
+    """
+    import torch
+
+    axes = [torch.arange(n, dtype=torch.float64, device=device) for n in target.size_xyz]
+    axes[-1] = axes[-1][rows]
+    if isinstance(pull, Affine):
+        to_source = _index_to_index(source, target, pull)
+        # One column of the matrix per axis, added by broadcasting: no grid of indices is made.
+        total = torch.tensor(to_source.offset, device=device)
+        for d, axis in enumerate(axes):
+            column = torch.tensor(to_source.matrix[:, d], device=device)
+            shape = [1] * target.dimension + [target.dimension]
+            shape[target.dimension - 1 - d] = len(axis)
+            total = total + (axis[:, None] * column).reshape(shape)
+        return total
+    index = torch.stack(torch.meshgrid(*axes[::-1], indexing="ij")[::-1], dim=-1)
+    world = target.to_world(index.reshape(-1, target.dimension))
+    parts = [source.to_index(pull(part)) for part in torch.split(world, 1 << 18)]
+    return torch.cat(parts).reshape(index.shape)
+
+
+def _index_to_index(source: Grid, target: Grid, pull: Affine) -> Affine:
+    full = np.linalg.inv(source.affine) @ pull.homogeneous @ target.affine
+    return Affine(full[:-1, :-1], full[:-1, -1])
+
+
+def sample_at(
+    volume: torch.Tensor,
+    index_xyz: torch.Tensor,
+    *,
+    interpolation: Interpolation = "linear",
+    fill: float = 0.0,
+) -> torch.Tensor:
+    """Values ``(C, …)`` of ``volume`` ``(C, *shape)`` at indices ``(…, D)`` in x, y(, z) order."""
+    import torch
+    from torch.nn.functional import grid_sample
+
+    dim = index_xyz.shape[-1]
+    size = index_xyz.new_tensor(volume.shape[:0:-1])
+    # Half a voxel around the centres still belongs to the image; the slack absorbs rounding.
+    inside = ((index_xyz >= -0.5 - 1e-6) & (index_xyz <= size - 0.5 + 1e-6)).all(-1)
+    if interpolation == "nearest":
+        # Halves go up, as in ITK; grid_sample would send them to the even neighbour.
+        index_xyz = torch.minimum(torch.floor(index_xyz + 0.5).clamp_min(0), size - 1)
+    elif interpolation != "linear":
+        raise UsageError(f"interpolation is 'linear' or 'nearest', not {interpolation!r}")
+    normalised = ((2 * index_xyz + 1) / size - 1).to(volume.dtype)
+    flat = normalised.reshape(1, *([1] * (dim - 1)), -1, dim)
+    mode = "bilinear" if interpolation == "linear" else "nearest"
+    values = grid_sample(volume[None], flat, mode=mode, padding_mode="border", align_corners=False)
+    values = values.reshape(volume.shape[0], *inside.shape)
+    return torch.where(inside, values, values.new_tensor(fill))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anatomark.errors import GeometryError, NotConvergedError, TransformError
+from anatomark.errors import GeometryError, TransformError
 from anatomark.geometry import Coordinates, FloatArray, Grid, affine_points, is_tensor
+from anatomark.inversion import push_with_slope, solve
 
 if TYPE_CHECKING:
     import torch
@@ -64,23 +65,7 @@ class Map(ABC):
         import torch
 
         points = np.asarray(points_mm, np.float64).reshape(-1, self.dimension)
-        return cast("FloatArray", _jacobian(self, torch.tensor(points))[1].numpy())
-
-
-def _jacobian(warp: Map, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pushed points ``(N, D)`` and derivatives ``(N, D, D)``; one backward pass a coordinate."""
-    import torch
-
-    with torch.enable_grad():
-        source = points.detach().requires_grad_()
-        target = warp(source)
-        if not target.requires_grad:
-            return target, torch.zeros(*points.shape, points.shape[-1], dtype=points.dtype)
-        rows = [
-            torch.autograd.grad(target[:, d].sum(), source, retain_graph=True)[0]
-            for d in range(points.shape[-1])
-        ]
-    return target.detach(), torch.stack(rows, dim=1)
+        return cast("FloatArray", push_with_slope(self, torch.tensor(points))[1].numpy())
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -390,61 +375,11 @@ class Inverse(Map):
         import torch
 
         exact = points.detach().to(torch.float64)
-        found = _solve(self, exact)
+        found = solve(self.forward, exact, tolerance_mm=self.tolerance_mm, max_steps=self.max_steps)
         if not points.requires_grad:
             return found.to(points.dtype)
         # One differentiable Newton step at the solution gives the exact gradient.
-        _, slope = _jacobian(self.forward, found)
+        _, slope = push_with_slope(self.forward, found)
         step = torch.linalg.solve(slope, (points.double() - exact)[..., None])[..., 0]
         moved: torch.Tensor = (found + step).to(points.dtype)
         return moved
-
-
-def _solve(inverse: Inverse, target: torch.Tensor) -> torch.Tensor:
-    """Source points ``(N, D)`` that ``inverse.forward`` pushes onto ``target``."""
-    import torch
-
-    forward, tolerance = inverse.forward, inverse.tolerance_mm
-    found = target.clone()
-    open_ = torch.arange(len(target), device=target.device)
-    left = torch.zeros(0, dtype=target.dtype, device=target.device)
-    for _ in range(inverse.max_steps):
-        goal, current = target[open_], found[open_]
-        pushed, slope = _jacobian(forward, current)
-        miss = goal - pushed
-        left = miss.norm(dim=-1)
-        bad = ~(left <= tolerance)
-        open_, current, miss, slope, left = (v[bad] for v in (open_, current, miss, slope, left))
-        if not len(open_):
-            return found
-        found[open_] = _step(forward, goal[bad], current, miss, slope, left)
-    raise NotConvergedError(
-        f"the inverse map was not found for {len(open_)} of {len(target)} points: "
-        f"{float(left.max()):.3g} mm are left after {inverse.max_steps} steps",
-        residual_mm=float(left.max()),
-        fix="the map may fold or jump there; use a smoother one",
-    )
-
-
-def _step(
-    forward: Map,
-    goal: torch.Tensor,
-    current: torch.Tensor,
-    miss: torch.Tensor,
-    slope: torch.Tensor,
-    left: torch.Tensor,
-) -> torch.Tensor:
-    """Take the longest of a few Newton or fixed-point steps that brings each point closer."""
-    import torch
-
-    newton, info = torch.linalg.solve_ex(slope, miss[..., None])
-    full = torch.where((info == 0)[:, None], newton[..., 0], miss)
-    full = torch.where(full.isfinite().all(-1, keepdim=True), full, miss)
-    best, best_left = current.clone(), left.clone()
-    for step in (full, full / 2, full / 8, miss, miss / 4, full / 64):
-        trial = current + step
-        trial_left = (goal - forward(trial)).norm(dim=-1)
-        better = trial_left < best_left
-        best = torch.where(better[:, None], trial, best)
-        best_left = torch.where(better, trial_left, best_left)
-    return best

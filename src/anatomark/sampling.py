@@ -83,13 +83,14 @@ def _slabs(
     import torch
 
     working = torch.float32 if array.dtype in _FLOAT32_TYPES else torch.float64
+    # Nearest neighbours are decided in float64: half-way points must not go by rounding noise.
+    precision = working if interpolation == "linear" else torch.float64
     with torch.no_grad():
         volume = _to_tensor(array, working, device)
-        per_row = int(np.prod(target.shape[1:]))
-        step = max(_VOXELS_AT_ONCE // per_row, 1)
+        step = max(_VOXELS_AT_ONCE // int(np.prod(target.shape[1:])), 1)
         for start in range(0, target.shape[0], step):
             rows = slice(start, min(start + step, target.shape[0]))
-            where = source_indices(source, target, warp, rows, device)
+            where = _origins(source, target, warp, rows, precision, device)
             values = sample_at(volume, where, interpolation=interpolation, fill=fill)
             yield rows, _to_array(values, array.dtype)
 
@@ -115,61 +116,72 @@ def _to_array(values: torch.Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
     return array.astype(dtype, copy=False)
 
 
-def source_indices(
-    source: Grid, target: Grid, pull: Map, rows: slice, device: str | torch.device = "cpu"
+def _origins(
+    source: Grid,
+    target: Grid,
+    pull: Map,
+    rows: slice,
+    precision: torch.dtype,
+    device: str | torch.device,
 ) -> torch.Tensor:
     """Where in ``source`` the target voxels of these rows come from.
 
-    Returns indices ``(rows, …, D)`` in x, y(, z) order, float64. An affine pull becomes one
-    matrix; any other map is asked point by point.
+    Returns normalised coordinates ``(rows, …, D)`` in x, y(, z) order. An affine pull becomes one
+    matrix; any other map is asked point by point, in float64.
     """
     import torch
 
+    dim = target.dimension
     axes = [torch.arange(n, dtype=torch.float64, device=device) for n in target.size_xyz]
     axes[-1] = axes[-1][rows]
-    if isinstance(pull, Affine):
-        to_source = _index_to_index(source, target, pull)
-        # One column of the matrix per axis, added by broadcasting: no grid of indices is made.
-        total = torch.tensor(to_source.offset, device=device)
-        for d, axis in enumerate(axes):
-            column = torch.tensor(to_source.matrix[:, d], device=device)
-            shape = [1] * target.dimension + [target.dimension]
-            shape[target.dimension - 1 - d] = len(axis)
-            total = total + (axis[:, None] * column).reshape(shape)
-        return total
-    index = torch.stack(torch.meshgrid(*axes[::-1], indexing="ij")[::-1], dim=-1)
-    world = target.to_world(index.reshape(-1, target.dimension))
-    parts = [source.to_index(pull(part)) for part in torch.split(world, 1 << 18)]
-    return torch.cat(parts).reshape(index.shape)
+    if not isinstance(pull, Affine):
+        index = torch.stack(torch.meshgrid(*axes[::-1], indexing="ij")[::-1], dim=-1)
+        world = target.to_world(index.reshape(-1, dim))
+        parts = [source.to_normalised(pull(part)) for part in torch.split(world, 1 << 18)]
+        return torch.cat(parts).reshape(index.shape).to(precision)
+    # One column of the matrix per axis, added by broadcasting: no grid of indices is made, and
+    # only the last, large sum is in working precision (a 10 000th of a voxel in float32).
+    matrix = _index_to_normalised(source, target, pull)
+    total = torch.tensor(matrix.offset, device=device)
+    for d, axis in enumerate(axes):
+        column = axis[:, None] * torch.tensor(matrix.matrix[:, d], device=device)
+        shape = [1] * dim + [dim]
+        shape[dim - 1 - d] = len(axis)
+        if d == dim - 1:
+            return total.to(precision) + column.reshape(shape).to(precision)
+        total = total + column.reshape(shape)
+    return total
 
 
-def _index_to_index(source: Grid, target: Grid, pull: Affine) -> Affine:
+def _index_to_normalised(source: Grid, target: Grid, pull: Affine) -> Affine:
+    size = np.asarray(source.size_xyz, np.float64)
     full = np.linalg.inv(source.affine) @ pull.homogeneous @ target.affine
-    return Affine(full[:-1, :-1], full[:-1, -1])
+    scale = 2 / size
+    return Affine(scale[:, None] * full[:-1, :-1], scale * full[:-1, -1] + 1 / size - 1)
 
 
 def sample_at(
     volume: torch.Tensor,
-    index_xyz: torch.Tensor,
+    normalised: torch.Tensor,
     *,
     interpolation: Interpolation = "linear",
     fill: float = 0.0,
 ) -> torch.Tensor:
-    """Values ``(C, …)`` of ``volume`` ``(C, *shape)`` at indices ``(…, D)`` in x, y(, z) order."""
+    """Values ``(C, …)`` of ``volume`` ``(C, *shape)`` at normalised ``(…, D)``, x, y(, z)."""
     import torch
     from torch.nn.functional import grid_sample
 
-    dim = index_xyz.shape[-1]
-    size = index_xyz.new_tensor(volume.shape[:0:-1])
+    dim = normalised.shape[-1]
     # Half a voxel around the centres still belongs to the image; the slack absorbs rounding.
-    inside = ((index_xyz >= -0.5 - 1e-6) & (index_xyz <= size - 0.5 + 1e-6)).all(-1)
+    inside = (normalised.abs() <= 1 + 1e-6).all(-1)
     if interpolation == "nearest":
         # Halves go up, as in ITK; grid_sample would send them to the even neighbour.
-        index_xyz = torch.minimum(torch.floor(index_xyz + 0.5).clamp_min(0), size - 1)
+        size = normalised.new_tensor(volume.shape[:0:-1])
+        index = torch.floor((normalised + 1) * size / 2 + 1e-9)
+        normalised = (2 * torch.minimum(index.clamp_min(0), size - 1) + 1) / size - 1
     elif interpolation != "linear":
         raise UsageError(f"interpolation is 'linear' or 'nearest', not {interpolation!r}")
-    normalised = ((2 * index_xyz + 1) / size - 1).to(volume.dtype)
-    flat = normalised.reshape(1, *([1] * (dim - 1)), -1, dim)
+    flat = normalised.to(volume.dtype).reshape(1, *([1] * (dim - 1)), -1, dim)
     mode = "bilinear" if interpolation == "linear" else "nearest"
     values = grid_sample(volume[None], flat, mode=mode, padding_mode="border", align_corners=False)
     values = values.reshape(volume.shape[0], *inside.shape)

@@ -1,0 +1,47 @@
+# Everything a checkout needs. `make demo` and `make test` work on a bare machine with Python ≥ 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Threads of torch in each of the test processes: two processes share the machine's cores.
+TEST_WORKERS ?= 2
+
+.PHONY: demo test check docs format bench clean help
+
+help:  ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "anatomark needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "no venv: on Debian, apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## Make phantoms, draw them, and write demo/index.html.
+	$(BIN)/anatomark demo --out demo
+
+test: $(READY)  ## Run the tests.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+check: $(READY)  ## Style, types, layers, and the code and links of the docs.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py tests/test_docs.py
+	$(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
+
+format: $(READY)  ## Put the code in order.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)  ## Build the documentation into build/site.
+	$(BIN)/python -m mkdocs build --strict --site-dir build/site
+
+bench: $(READY)  ## Measure on this machine; results in benchmarks/results.
+	$(BIN)/python benchmarks/phantoms.py
+	$(BIN)/python benchmarks/resampling.py
+
+clean:  ## Remove what was built, the environment too.
+	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,96 @@
+"""The frame of the command line: commands, options of all of them, errors and exit codes.
+
+Exit codes: 0 all well, 1 a fault of ours, 2 input or options that cannot be used, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from anatomark import __version__
+from anatomark.cli import console, files, system
+from anatomark.errors import AnatomarkError, CohortError
+
+_STOPPED = 130
+app = typer.Typer(
+    name="anatomark",
+    help="Find, match and use anatomical landmarks in 2D and 3D medical images.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (*system.COMMANDS, *files.COMMANDS):
+    app.command(command.name, help=command.help, epilog=command.example)(command.run)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        console.say(f"anatomark {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def frame(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole traceback of an error (anywhere).")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every failure is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    words = [word for word in given if word != "--debug"] or ["--help"]
+    console.show_warnings_as_lines()
+    try:
+        result = app(words, standalone_mode=False)
+        if result == _STOPPED:  # typer has already caught Ctrl-C
+            raise KeyboardInterrupt
+    except AnatomarkError as error:
+        if debug:
+            raise
+        return _explain(error)
+    except typer.TyperException as error:
+        if debug:
+            raise
+        console.say_error(f"{error}; see anatomark --help")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        console.say_error("stopped; files that were complete stay as they are")
+        return _STOPPED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # the last line of defence, said as such
+        if debug:
+            raise
+        console.say_error(
+            f"this is a fault of anatomark, not yours ({type(error).__name__}: {error}); "
+            "run it again with --debug and report what it prints"
+        )
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: AnatomarkError) -> int:
+    console.say_error(str(error))
+    if isinstance(error, CohortError):
+        # The line above names the first few; a cohort is mended in one go, so all follow.
+        for number, problem in enumerate(error.problems, 1):
+            print(f"  {number}. {problem}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def script() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What the terminal sees: one line an error or a warning, a bar for slow work, JSON on request.
+
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_BAR_AFTER = 2.0  # seconds of work before a bar is shown
+
+
+def say_error(text: str) -> None:
+    """One line on standard error."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+
+
+def show_warnings_as_lines() -> None:
+    """Print each warning once, as one line, instead of Python's two with a file name."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)  # noqa: T201
+
+    warnings.showwarning = show
+    warnings.simplefilter("default")
+
+
+def say(text: str) -> None:
+    """Print a line of the result."""
+    print(text)  # noqa: T201
+
+
+def say_json(value: Any) -> None:
+    """Print a result that a program reads; not-a-number becomes null, as JSON has no other."""
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, int) else str(value)
+
+
+def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print an aligned table; as plain text where the output is not a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width: let no cell be folded for it.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def track(items: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items, with a progress bar once the work has taken two seconds in a terminal."""
+    if total is None and isinstance(items, Sequence):
+        total = len(items)
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with Progress(label, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+class Progress:
+    """A bar on standard error that appears only when the work lasts and a person is watching."""
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self._label, self._total = label, total
+        self._done, self._start = 0, time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, done: int | None = None, total: int | None = None) -> None:
+        """One more item is done, or ``done`` of ``total`` in all."""
+        self._done = self._done + 1 if done is None else done
+        self._total = self._total if total is None else total
+        if self._bar is None and self._is_due():
+            self._open()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, total=self._total)
+
+    def _is_due(self) -> bool:
+        return sys.stderr.isatty() and time.monotonic() - self._start > _BAR_AFTER
+
+    def _open(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self._label, total=self._total)
+        self._bar.start()

@@ -1,0 +1,50 @@
+"""From the words of a command line to values, with errors that name the option."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anatomark.errors import UsageError
+
+
+def numbers(text: str | None, *, option: str) -> tuple[float, ...] | None:
+    """Comma-separated numbers, as in ``0.1`` or ``0.5,0.5,1``; ``None`` stays ``None``."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r} is not a list of numbers", fix=f"write {option} 0.5,0.5,1"
+        ) from None
+
+
+def spacing_of(text: str | None) -> tuple[float, ...] | float | None:
+    """``--spacing``: one number for all axes, or one each in x, y(, z) order."""
+    values = numbers(text, option="--spacing")
+    if values is not None and any(not 0 < value < float("inf") for value in values):
+        raise UsageError(f"--spacing must be positive, not {text!r}", fix="give mm, as 0.1,0.1")
+    return values[0] if values is not None and len(values) == 1 else values
+
+
+def shape_of(text: str | None, *, option: str = "--shape") -> tuple[int, ...] | None:
+    """Voxels in array order, as in ``32,64,64`` (z, y, x) or ``512,416`` (y, x)."""
+    values = numbers(text, option=option)
+    if values is None:
+        return None
+    if len(values) not in {2, 3} or any(v != int(v) or v < 1 for v in values):
+        raise UsageError(
+            f"{option} {text!r} is not a shape", fix="write 32,64,64 (z,y,x) or 512,416 (y,x)"
+        )
+    return tuple(int(v) for v in values)
+
+
+def two_each(words: Sequence[str] | None, *, option: str) -> list[tuple[str, str]] | None:
+    """``LEFT:RIGHT`` words as pairs; ``None`` where there are none."""
+    if not words:
+        return None
+    pairs = [word.split(":") for word in words]
+    wrong = [word for word, pair in zip(words, pairs, strict=True) if len(pair) != 2]
+    if wrong:
+        raise UsageError(f"{option} {wrong[0]!r} is not a pair", fix=f"write {option} left:right")
+    return [(left, right) for left, right in pairs]

@@ -1,0 +1,95 @@
+"""One HTML file that opens offline: headings, text, tables and pictures, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from anatomark.io.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #59636e; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --paper: #14181d; --line: #3d444d; --soft: #9aa5b1; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+p.soft, figcaption { color: var(--soft); }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; }
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+class Page:
+    """A report that is built from top to bottom and written once."""
+
+    def __init__(self, title: str, *, lead: str = "") -> None:
+        self._title = title
+        self._parts = [f"<h1>{escape(title)}</h1>"]
+        if lead:
+            self._parts.append(f'<p class="soft">{escape(lead)}</p>')
+
+    def heading(self, text: str) -> None:
+        """Start a section."""
+        self._parts.append(f"<h2>{escape(text)}</h2>")
+
+    def text(self, text: str) -> None:
+        """Add a paragraph."""
+        self._parts.append(f"<p>{escape(text)}</p>")
+
+    def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Add a table; columns that hold numbers only are aligned to the right."""
+        body = [list(row) for row in rows]
+        numeric = [all(_is_number(row[k]) for row in body) for k in range(len(headers))]
+        lines = [_row(headers, numeric, "th"), *(_row(row, numeric, "td") for row in body)]
+        self._parts.append(f'<div class="scroll"><table>{"".join(lines)}</table></div>')
+
+    def picture(self, figure: Figure, caption: str) -> None:
+        """Add a figure, with a caption that also describes it to those who cannot see it."""
+        import matplotlib.pyplot as plt
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, facecolor=figure.get_facecolor())
+        plt.close(figure)
+        data = base64.b64encode(buffer.getvalue()).decode()
+        self._parts.append(
+            f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the page, whole or not at all."""
+        body = "\n".join(self._parts)
+        write_text(
+            path,
+            f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(self._title)}</title>\n<style>{_STYLE}</style></head>\n"
+            f"<body>\n{body}\n</body>\n</html>\n",
+        )
+
+
+def _row(cells: Sequence[str], numeric: Sequence[bool], tag: str) -> str:
+    kinds = [' class="number"' if n else "" for n in numeric]
+    written = (f"<{tag}{k}>{escape(c)}</{tag}>" for c, k in zip(cells, kinds, strict=True))
+    return f"<tr>{''.join(written)}</tr>"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,261 @@
+"""Pictures of images with their landmarks: true to spacing, labelled, readable without colour.
+
+A 2D image is shown as it is stored. A volume is cut along the anatomical planes through each
+point, oblique grids included: patient left is on the right of axial and coronal planes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import GeometryError, UsageError
+from anatomark.geometry import FloatArray, Grid
+from anatomark.io.files import writing
+from anatomark.labels import place_labels
+from anatomark.sampling import resample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARK, OUTLINE = "#ffb000", "#000000"  # amber on black: clear on grey for every kind of sight
+_WINDOW = (1.0, 99.5)  # percentiles shown as black and white
+_AIR = 0.06  # of the range above its lowest value
+_DOTS = 110  # per inch
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An anatomical plane: which world axes run to the right and down, and their letters."""
+
+    name: str
+    right: int
+    down: int
+    down_sign: int
+    letters: tuple[str, str, str, str]  # left, right, top, bottom
+
+    @property
+    def normal(self) -> int:
+        """The world axis across the plane."""
+        return 3 - self.right - self.down
+
+
+PLANES = (
+    Plane("axial", 0, 1, 1, ("R", "L", "A", "P")),
+    Plane("coronal", 0, 2, -1, ("R", "L", "S", "I")),
+    Plane("sagittal", 1, 2, -1, ("A", "P", "S", "I")),
+)
+
+
+def draw(image: Image, landmarks: Landmarks | None = None, *, title: str = "") -> Figure:
+    """Draw the image with its landmarks; a volume as three planes through each present point."""
+    if landmarks is not None and landmarks.dimension != image.grid.dimension:
+        raise GeometryError(
+            f"the image is {image.grid.dimension}D, the landmarks are {landmarks.dimension}D"
+        )
+    if landmarks is not None and landmarks.unit != image.grid.unit:
+        raise GeometryError(
+            f"the landmarks are in {landmarks.unit}, the image in {image.grid.unit}",
+            fix="give the image its spacing",
+        )
+    flat = _grey(image)
+    if image.grid.dimension == 2:
+        return _draw_flat(flat, landmarks, title)
+    return _draw_planes(flat, landmarks, title)
+
+
+def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a figure as PNG (or what the extension says), whole or not at all."""
+    import matplotlib.pyplot as plt
+
+    known = figure.canvas.get_supported_filetypes()
+    suffix = str(path).rsplit(".", 1)[-1].lower()
+    if suffix not in known:
+        raise UsageError("is not a picture file", path=path, fix="use .png, .svg or .pdf")
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=_DOTS, facecolor=figure.get_facecolor())
+    plt.close(figure)
+
+
+def _grey(image: Image) -> Image:
+    """One channel for display: the mean of colours."""
+    if image.channels is None:
+        return image
+    return image.with_array(image.array.mean(axis=0))
+
+
+def _window(array: NDArray[Any]) -> tuple[float, float]:
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return 0.0, 1.0
+    some = finite[:: max(finite.size // 500_000, 1)].astype(np.float64)
+    # Air around a body would take half of the grey values: it does not count if there is much.
+    above = some[some > some.min() + _AIR * (some.max() - some.min())]
+    if 0 < above.size < 0.75 * some.size:
+        some = above
+    low, high = np.percentile(some, _WINDOW)
+    return float(low), float(high if high > low else low + 1)
+
+
+# -- 2D ------------------------------------------------------------------------------------------
+
+
+def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
+    import matplotlib.pyplot as plt
+
+    grid = image.grid
+    width, height = grid.extent
+    scale = 8.5 / max(width, height)
+    figure, axes = plt.subplots(
+        figsize=(max(width * scale, 3.5) + 0.7, height * scale + 0.8), layout="constrained"
+    )
+    low, high = _window(image.array)
+    # Drawn along the image's own axes, in its unit, from the centre of its first pixel.
+    left, top = -grid.spacing / 2
+    extent = (left, left + width, top + height, top)
+    axes.imshow(
+        image.array, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest"
+    )
+    axes.set_xlabel(f"x ({grid.unit})")
+    axes.set_ylabel(f"y ({grid.unit})")
+    if title:
+        axes.set_title(title, fontsize=10)
+    if landmarks is not None:
+        here = landmarks.present
+        spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
+        names = [n for n, p in zip(landmarks.names, here, strict=True) if p]
+        _mark(axes, spots)
+        axes.set_xlim(*extent[:2])
+        axes.set_ylim(*extent[2:])
+        figure.draw_without_rendering()
+        place_labels(axes, spots, names)
+        _note_absent(figure, landmarks)
+    return figure
+
+
+def _mark(axes: Axes, spots: FloatArray, size: float = 34) -> None:
+    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker="+", c=OUTLINE, linewidths=2.6)
+    axes.scatter(spots[:, 0], spots[:, 1], s=size * 0.85, marker="+", c=MARK, linewidths=1.2)
+
+
+def _note_absent(figure: Figure, landmarks: Landmarks) -> None:
+    absent = [n for n, p in zip(landmarks.names, landmarks.present, strict=True) if not p]
+    if absent:
+        listed = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
+        figure.supxlabel(f"absent: {listed}", fontsize=8)
+
+
+# -- 3D ------------------------------------------------------------------------------------------
+
+
+def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
+    import matplotlib.pyplot as plt
+
+    rows, planes = _rows(image, landmarks), _planes_worth_showing(image.grid)
+    across = 1 if len(rows) <= 4 else 2 if len(rows) <= 16 else 3
+    height, wide = -(-len(rows) // across), len(planes)
+    figure, all_axes = plt.subplots(
+        height,
+        wide * across,
+        figsize=(2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height),
+        layout="constrained",
+        squeeze=False,
+        facecolor="white",
+    )
+    window = _window(image.array)
+    for axes in all_axes.ravel():
+        axes.set_visible(False)
+    for number, (name, point) in enumerate(rows):
+        trio = all_axes[number % height, wide * (number // height) :][:wide]
+        for axes, plane in zip(trio, planes, strict=True):
+            axes.set_visible(True)
+            draw_plane(axes, image, plane, point, window=window, mark=landmarks is not None)
+        trio[0].set_ylabel(name, fontsize=8)
+    for number, axes in enumerate(all_axes[0]):
+        axes.set_title(planes[number % wide].name, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    if landmarks is not None:
+        _note_absent(figure, landmarks)
+    return figure
+
+
+def _planes_worth_showing(grid: Grid) -> tuple[Plane, ...]:
+    """All three, but for a thin slab (a single slice, say) only the one that shows its face."""
+    corners = grid.corners()
+    extent = corners.max(axis=0) - corners.min(axis=0)
+    thin = extent < 0.05 * extent.max()
+    faces = tuple(p for p in PLANES if not (thin[p.right] or thin[p.down]))
+    return faces or PLANES
+
+
+def _rows(image: Image, landmarks: Landmarks | None) -> list[tuple[str, FloatArray]]:
+    """Name and point of each row; the middle of the image where there is no landmark."""
+    if landmarks is None or not landmarks.present.any():
+        return [("centre", image.grid.centre)]
+    points = zip(landmarks.names, landmarks.points_mm, landmarks.present, strict=True)
+    return [(name, point) for name, point, here in points if here]
+
+
+def draw_plane(
+    axes: Axes,
+    image: Image,
+    plane: Plane,
+    point_mm: FloatArray,
+    *,
+    window: tuple[float, float],
+    mark: bool = True,
+) -> None:
+    """Draw the plane of a volume through a world point, with mm axes and orientation letters."""
+    shown, extent = cut(image, plane, point_mm)
+    axes.imshow(shown, cmap="gray", vmin=window[0], vmax=window[1], extent=extent)
+    if mark:
+        _mark(axes, np.array([[point_mm[plane.right], point_mm[plane.down]]]), size=60)
+    axes.set_facecolor("black")
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_xticks([])
+    axes.set_yticks([])
+    places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))
+    aligned = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
+    for letter, (x, y), (ha, va) in zip(plane.letters, places, aligned, strict=True):
+        axes.text(x, y, letter, transform=axes.transAxes, ha=ha, va=va, fontsize=6, color=MARK)
+
+
+def cut(
+    image: Image, plane: Plane, point_mm: FloatArray
+) -> tuple[NDArray[Any], tuple[float, float, float, float]]:
+    """Resample one world plane at the finest spacing; returns values and their mm extent."""
+    corners = image.grid.corners()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    step = float(max(image.grid.spacing.min(), (high - low).max() / 600))
+    counts = np.maximum(np.ceil((high - low) / step).astype(int), 1)
+    columns, lines = int(counts[plane.right]), int(counts[plane.down])
+    direction = np.zeros((3, 3))
+    direction[plane.right, 0] = 1
+    direction[plane.down, 1] = plane.down_sign
+    direction[plane.normal, 2] = 1
+    origin = np.array(point_mm)
+    origin[plane.right] = low[plane.right] + step / 2
+    top = low[plane.down] if plane.down_sign > 0 else high[plane.down]
+    origin[plane.down] = top + plane.down_sign * step / 2
+    target = Grid((1, lines, columns), (step,) * 3, origin, direction)
+    if image.array.dtype.kind in "biu":
+        image = image.with_array(image.array.astype(np.float32))
+    values = resample(image, target, fill=np.nan).array[0]
+    left = float(low[plane.right])
+    bottom = float(top + plane.down_sign * step * lines)
+    return values, (left, left + step * columns, bottom, float(top))
+
+
+def colours(count: int) -> Sequence[str]:
+    """Colours that people of every kind of sight can tell apart (Okabe and Ito 2008), repeated."""
+    wheel = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+    return [wheel[i % len(wheel)] for i in range(count)]

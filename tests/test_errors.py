@@ -1,0 +1,36 @@
+"""An error is one line: which file, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from anatomark import errors
+
+
+def test_an_error_reads_file_problem_fix():
+    error = errors.ImageError("is empty", path="a/b.nii", fix="copy it again")
+    assert str(error) == "a/b.nii: is empty; copy it again"
+    assert str(errors.ImageError("is empty")) == "is empty"
+
+
+def test_an_error_stays_on_one_line():
+    assert str(errors.UsageError("two\nlines\n  and spaces")) == "two lines and spaces"
+
+
+def test_the_file_is_named_once_by_whoever_knows_it_first():
+    error = errors.LandmarkError("is bad").at("first.csv").at("second.csv")
+    assert str(error) == "first.csv: is bad"
+
+
+def test_errors_carry_what_a_program_needs():
+    assert errors.CohortError("2 problems", problems=["a", "b"]).problems == ("a", "b")
+    assert errors.NotConvergedError("far", residual_mm=2.5).residual_mm == 2.5
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [getattr(errors, n) for n in dir(errors) if n.endswith("Error") and n != "NotConvergedError"],
+)
+def test_every_error_is_an_anatomark_error(kind):
+    assert issubclass(kind, errors.AnatomarkError)
+    assert str(kind("x", path="f", fix="do y")) == "f: x; do y"

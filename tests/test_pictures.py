@@ -1,0 +1,148 @@
+"""Pictures show the right plane, the right way round, true to spacing."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import GeometryError, UsageError
+from anatomark.geometry import Grid
+from anatomark.pages import Page
+from anatomark.pictures import PLANES, cut, draw, save_picture
+
+mpl.use("agg")
+
+OBLIQUE = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
+
+
+def bright_spot(direction=None) -> tuple[Image, np.ndarray]:
+    """A 3 mm ball at a world point off the centre of an anisotropic volume."""
+    grid = Grid((22, 40, 44), (1.0, 1.1, 2.0), (-20, -30, 100), direction)
+    at = grid.centre + np.array([7.0, -6.0, 5.0])
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), -1)[..., ::-1]
+    apart = np.linalg.norm(grid.to_world(index.astype(float)) - at, axis=-1)
+    return Image(np.where(apart < 3, 100, 1).astype(np.int16), grid), at
+
+
+@pytest.mark.parametrize("direction", [None, OBLIQUE, OBLIQUE * [1, 1, -1]])
+@pytest.mark.parametrize("plane", PLANES, ids=lambda p: p.name)
+def test_a_cut_shows_the_point_where_its_axes_say(plane, direction):
+    image, at = bright_spot(direction)
+    values, (left, right, bottom, top) = cut(image, plane, at)
+    rows, columns = np.nonzero(values > 50)
+    x = left + (columns.mean() + 0.5) / values.shape[1] * (right - left)
+    y = top + (rows.mean() + 0.5) / values.shape[0] * (bottom - top)
+    assert x == pytest.approx(at[plane.right], abs=0.6)
+    assert y == pytest.approx(at[plane.down], abs=0.6)
+
+
+def test_planes_lie_as_radiologists_hang_them():
+    """Axial: patient left on the right, back at the bottom; coronal and sagittal: head on top."""
+    image, at = bright_spot()
+    axial, coronal, sagittal = (cut(image, plane, at)[1] for plane in PLANES)
+    assert axial[0] < axial[1]
+    assert axial[3] < axial[2]
+    assert coronal[3] > coronal[2]
+    assert sagittal[3] > sagittal[2]
+    assert [p.letters for p in PLANES] == [tuple("RLAP"), tuple("RLSI"), tuple("APSI")]
+
+
+def test_outside_the_volume_a_cut_is_empty_not_zero():
+    image, at = bright_spot(OBLIQUE)
+    assert np.isnan(cut(image, PLANES[0], at)[0]).any()
+
+
+def test_a_volume_gets_three_planes_a_point_and_names_the_absent():
+    image, at = bright_spot()
+    marks = Landmarks(["spot", "gone", "other"], [at, [np.nan] * 3, at + 1])
+    figure = draw(image, marks)
+    shown = [a for a in figure.axes if a.get_visible()]
+    assert len(shown) == 6
+    assert [a.get_ylabel() for a in shown[::3]] == ["spot", "other"]
+    assert "gone" in figure.get_supxlabel()
+    assert all(a.get_aspect() in {1.0, "equal"} for a in shown)
+
+
+def test_a_single_slice_shows_its_face_only():
+    grid = Grid((1, 90, 120), (1, 1, 3))
+    figure = draw(Image(np.zeros(grid.shape), grid), Landmarks(["a"], [[20.0, 10.0, 0.0]]))
+    assert [a.get_title() for a in figure.axes] == ["axial"]
+
+
+def test_air_around_a_body_does_not_take_the_grey_values():
+    array = np.full((100, 100), -1000.0)
+    array[30:60, 30:60] = np.linspace(-100, 200, 900).reshape(30, 30)
+    low, high = draw(Image(array, Grid((100, 100), (1, 1)))).axes[0].images[0].get_clim()
+    assert -110 < low < -90
+    assert 190 < high < 210
+
+
+def test_a_flat_image_is_true_to_its_spacing_and_marks_its_points():
+    grid = Grid((20, 40), (0.5, 2.0))
+    marks = Landmarks(["a", "b"], grid.to_world(np.array([[3.0, 4.0], [30.0, 10.0]])))
+    figure = draw(Image(np.zeros((20, 40)), grid), marks, title="film")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "x (mm)"
+    spots = axes.collections[0].get_offsets()
+    np.testing.assert_allclose(spots, [[1.5, 8.0], [15.0, 20.0]])
+    assert axes.images[0].get_extent() == [-0.25, 19.75, 39.0, -1.0]
+    assert {t.get_text() for t in axes.texts} == {"a", "b"}
+    assert axes.get_title() == "film"
+
+
+def test_pixels_are_called_pixels():
+    figure = draw(Image(np.zeros((8, 8)), Grid((8, 8), unit="px")))
+    assert figure.axes[0].get_xlabel() == "x (px)"
+
+
+def test_labels_of_crowded_points_do_not_cover_each_other():
+    grid = Grid((200, 200), unit="px")
+    rng = np.random.default_rng(0)
+    points = 90 + 20 * rng.uniform(size=(12, 2))
+    marks = Landmarks([f"landmark {i}" for i in range(12)], points, unit="px")
+    figure = draw(Image(np.zeros((200, 200)), grid), marks)
+    figure.draw_without_rendering()
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts]
+    overlapping = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert overlapping <= 1
+
+
+def test_what_does_not_fit_together_is_refused():
+    image, _ = bright_spot()
+    with pytest.raises(GeometryError, match="3D, the landmarks are 2D"):
+        draw(image, Landmarks(["a"], [[1.0, 2.0]]))
+    flat = Image(np.zeros((8, 8)), Grid((8, 8), unit="px"))
+    with pytest.raises(GeometryError, match="give the image its spacing"):
+        draw(flat, Landmarks(["a"], [[1.0, 2.0]]))
+
+
+def test_a_picture_is_written_whole_and_only_as_a_picture(tmp_path):
+    flat = Image(np.eye(8), Grid((8, 8), unit="px"))
+    save_picture(draw(flat), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match=r"not a picture file; use \.png"):
+        save_picture(draw(flat), tmp_path / "a.docx")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_colours_are_shown_as_grey():
+    rgb = Image(np.zeros((3, 8, 8), np.uint8), Grid((8, 8), unit="px"))
+    assert draw(rgb).axes[0].images[0].get_array().ndim == 2
+
+
+def test_a_page_holds_everything_and_escapes_text(tmp_path):
+    page = Page("A <title>", lead="lead & more")
+    page.heading("Part")
+    page.text("x < y")
+    page.table(["name", "mm"], [["a", "1.5"], ["<b>", "2"]])
+    page.picture(draw(Image(np.eye(8), Grid((8, 8), unit="px"))), "a caption")
+    page.write(tmp_path / "index.html")
+    html = (tmp_path / "index.html").read_text()
+    assert "A &lt;title&gt;" in html
+    assert "x &lt; y" in html
+    assert '<td class="number">1.5</td>' in html
+    assert "&lt;b&gt;" in html
+    assert 'src="data:image/png;base64,' in html
+    assert "http" not in html

@@ -43,6 +43,9 @@ def test_an_absent_landmark_has_no_coordinates():
         ({"present": [True]}, "present"),
         ({"covariance_mm2": np.eye(2)}, "covariance"),
         ({"confidence": [0.5]}, "confidence"),
+        ({"confidence": [0.5, 5]}, "in 0…1"),
+        ({"covariance_mm2": [[[1, 2], [0, 1]], np.eye(2)]}, "symmetric"),
+        ({"covariance_mm2": [-np.eye(2), np.eye(2)]}, "negative"),
         ({"pairs": [("a", "c")]}, "pairs"),
         ({"pairs": [("a", "b"), ("b", "a")]}, "pairs"),
         ({"unit": "cm"}, "unit"),
@@ -183,3 +186,15 @@ def test_cohort_selects_by_split_and_domain(tmp_path):
     assert cohort["head2"].split == "train"
     with pytest.raises(KeyError):
         cohort["nobody"]
+
+
+def test_no_axis_is_a_channel():
+    image = Image(np.zeros((3, 4, 5)), Grid((4, 5), (1, 1)))
+    for axis in (-1, 2):
+        with pytest.raises(GeometryError, match="axis"):
+            image.flip(axis)
+
+
+def test_nobody_has_no_mean():
+    with pytest.raises(LandmarkError, match="no readings"):
+        mean_landmarks([])

@@ -199,3 +199,36 @@ def test_a_grid_cannot_be_changed_behind_its_back():
     grid = Grid((4, 5), (1, 2))
     with pytest.raises(ValueError, match="read-only"):
         grid.spacing[0] = 3
+
+
+def test_tensors_of_whole_numbers_and_half_precision_lose_nothing():
+    grid = Grid((9, 9, 9), (0.25, 0.7, 1.5), (-100, 3, 10))
+    index = torch.tensor([[1, 2, 3]])
+    expected = torch.tensor([[-99.75, 4.4, 14.5]], dtype=torch.float64)
+    torch.testing.assert_close(grid.to_world(index), expected)
+    assert grid.index_to_normalised(index).abs().max() < 1
+    wide = Grid((4, 1024), (1, 1))
+    near = wide.index_to_normalised(torch.tensor([[402.4, 1.0]])).bfloat16()
+    assert wide.from_normalised(near).dtype == torch.float32
+
+
+def test_points_of_another_dimension_are_refused():
+    grid = Grid((4, 5, 6), (1, 1, 1))
+    for convert in (grid.to_world, grid.to_index, grid.to_normalised):
+        with pytest.raises(GeometryError, match=r"3D points are \(\.\.\., 3\), not \(3, 2\)"):
+            convert(np.zeros((3, 2)))
+
+
+def test_axes_that_do_not_exist_are_refused():
+    grid = Grid((4, 5), (1, 1))
+    for axis in (-1, 2):
+        with pytest.raises(GeometryError, match="axis is 0…1"):
+            grid.flip(axis)
+    with pytest.raises(GeometryError, match="permutation"):
+        grid.permute([0, 0])
+    with pytest.raises(GeometryError, match="whole numbers"):
+        Grid((3.7, 4), (1, 1))
+
+
+def test_minus_zero_is_zero():
+    assert hash(Grid((4, 5), (1, 1), (0.0, -0.0))) == hash(Grid((4, 5), (1, 1)))

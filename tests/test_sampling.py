@@ -207,6 +207,11 @@ def test_what_does_not_fit_is_refused():
         resample(image, Grid((2, 2, 2), (1, 1, 1)))
     with pytest.raises(GeometryError, match="give the image its spacing"):
         resample(Image(np.zeros((4, 5)), Grid((4, 5), unit="px")), image.grid)
+    for dtype, fill in (("u1", -1000), ("i2", np.nan), ("i2", 1e6)):
+        with pytest.raises(UsageError, match="cannot hold the fill value"):
+            resample(Image(image.array.astype(dtype), image.grid), image.grid, fill=fill)
+    with pytest.raises(UsageError, match="complex128 cannot be resampled"):
+        resample(Image(image.array.astype(complex), image.grid), image.grid)
     with pytest.raises(UsageError, match="interpolation"):
         resample(image, image.grid, interpolation="cubic")
 

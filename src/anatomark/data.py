@@ -69,16 +69,16 @@ class Image:
 
     def flip(self, axis_xyz: int) -> Image:
         """Reverse the array along one axis (0 = x); every voxel stays where it is in the world."""
-        return replace(
-            self, array=np.flip(self.array, -1 - axis_xyz), grid=self.grid.flip(axis_xyz)
-        )
+        grid = self.grid.flip(axis_xyz)
+        return replace(self, array=np.flip(self.array, -1 - axis_xyz), grid=grid)
 
     def permute(self, axes_xyz: Sequence[int]) -> Image:
         """Reorder the axes; every voxel stays where it is in the world."""
+        grid = self.grid.permute(axes_xyz)
         lead = self.array.ndim - self.grid.dimension
         last = self.array.ndim - 1
         order = [*range(lead), *(last - a for a in reversed(list(axes_xyz)))]
-        return replace(self, array=self.array.transpose(order), grid=self.grid.permute(axes_xyz))
+        return replace(self, array=self.array.transpose(order), grid=grid)
 
 
 def _optional(value: ArrayLike | None, shape: tuple[int, ...], name: str) -> FloatArray | None:
@@ -140,6 +140,7 @@ class Landmarks:
         dim = points.shape[1]
         self._set("covariance_mm2", _optional(covariance_mm2, (length, dim, dim), "covariance_mm2"))
         self._set("confidence", _optional(confidence, (length,), "confidence"))
+        self._check_uncertainty()
         if unit not in {"mm", "px"}:
             raise LandmarkError(f"unit is 'mm' or 'px', not {unit!r}")
         self._set("unit", unit)
@@ -149,6 +150,19 @@ class Landmarks:
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
         object.__setattr__(self, name, value)
+
+    def _check_uncertainty(self) -> None:
+        if self.confidence is not None and not np.all(
+            np.isnan(self.confidence) | ((self.confidence >= 0) & (self.confidence <= 1))
+        ):
+            raise LandmarkError(f"confidence must be in 0…1, it is {self.confidence.tolist()}")
+        if self.covariance_mm2 is None:
+            return
+        known = self.covariance_mm2[np.isfinite(self.covariance_mm2).all(axis=(1, 2))]
+        scale = np.abs(known).max(initial=0.0)
+        skew = np.abs(known - known.transpose(0, 2, 1)).max(initial=0.0)
+        if skew > 1e-6 * scale or np.linalg.eigvalsh(known).min(initial=0.0) < -1e-6 * scale:
+            raise LandmarkError("a covariance must be symmetric without negative variances")
 
     def _check_names(self) -> None:
         twice = [n for n, count in Counter(self.names).items() if count > 1]
@@ -264,6 +278,8 @@ def mean_landmarks(readings: Sequence[Landmarks]) -> Landmarks:
 
     ``meta['observers']`` says how many were pooled, so that a table can name its truth.
     """
+    if not readings:
+        raise LandmarkError("there are no readings to average")
     first = readings[0]
     for other in readings[1:]:
         if other.names != first.names or other.unit != first.unit:

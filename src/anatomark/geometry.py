@@ -11,6 +11,7 @@ Conventions, the same everywhere:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,13 +40,36 @@ def is_tensor(value: object) -> TypeGuard[torch.Tensor]:
 
 
 def affine_points(points: Coordinates, matrix: FloatArray, offset: FloatArray) -> Coordinates:
-    """Return ``matrix @ p + offset`` for points ``(..., D)``; tensors keep device and gradient."""
-    values: Any = points
+    """Return ``matrix @ p + offset`` for points ``(..., D)``; tensors keep device and gradient.
+
+    Arrays come back as float64. Integer tensors become float64 and half-precision ones float32:
+    in their own type a coordinate would be cut off.
+    """
+    values: Any = precise(points)
+    check_dimension(values, matrix.shape[1])
     if is_tensor(values):
         values = values @ _tensor_like(values, matrix).T + _tensor_like(values, offset)
     else:
-        values = np.asarray(values, np.float64) @ matrix.T + offset
+        values = values @ matrix.T + offset
     return cast("Coordinates", values)
+
+
+def precise(points: Any) -> Any:
+    """Points in a type that can hold coordinates: float64 arrays, float32 or float64 tensors."""
+    if not is_tensor(points):
+        return np.asarray(points, np.float64)
+    if not points.is_floating_point():
+        return points.double()
+    return points.float() if points.element_size() < 4 else points
+
+
+def check_dimension(points: Any, dimension: int) -> None:
+    """Raise unless the last axis of the points has ``dimension`` coordinates."""
+    if points.ndim < 1 or points.shape[-1] != dimension:
+        raise GeometryError(
+            f"{dimension}D points are (..., {dimension}), not {tuple(points.shape)}",
+            fix="give x, y" if dimension == 2 else "give x, y, z",
+        )
 
 
 def _tensor_like(tensor: Any, values: ArrayLike) -> Any:
@@ -54,9 +78,16 @@ def _tensor_like(tensor: Any, values: ArrayLike) -> Any:
 
 
 def _frozen(values: ArrayLike) -> FloatArray:
-    array = np.array(values, np.float64)
+    array = np.array(values, np.float64) + 0.0  # -0.0 becomes 0.0: equal grids hash alike
     array.setflags(write=False)
     return array
+
+
+def _whole(shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(n) for n in shape)
+    except TypeError:
+        raise GeometryError(f"a shape has whole numbers, not {tuple(shape)}") from None
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -94,7 +125,7 @@ class Grid:
                 "a grid in mm needs a spacing", fix="give the spacing, or say unit='px'"
             )
         given = {
-            "shape": tuple(int(n) for n in shape),
+            "shape": _whole(shape),
             "spacing": _frozen(np.ones(dim) if spacing is None else spacing),
             "origin": _frozen(np.zeros(dim) if origin is None else origin),
             "direction": _frozen(np.eye(dim) if direction is None else direction),
@@ -227,11 +258,16 @@ class Grid:
 
     def flip(self, axis_xyz: int) -> Grid:
         """The grid of the array reversed along one axis (0 = x): the world does not move."""
+        self._check_axis(axis_xyz)
         last = np.zeros(self.dimension)
         last[axis_xyz] = self.size_xyz[axis_xyz] - 1
         direction = np.array(self.direction)
         direction[:, axis_xyz] *= -1
         return replace(self, origin=self.to_world(last), direction=direction)
+
+    def _check_axis(self, axis_xyz: int) -> None:
+        if axis_xyz not in range(self.dimension):
+            raise GeometryError(f"axis is 0…{self.dimension - 1} (0 = x), not {axis_xyz}")
 
     def permute(self, axes_xyz: Sequence[int]) -> Grid:
         """The grid whose x, y, z axes are the old axes ``axes_xyz``; the world does not move."""

@@ -44,12 +44,24 @@ def resample(
     extended by its border voxels, as in ITK. The type of the values is kept (integers are
     rounded). Memory beyond the two images stays within a slab of the target.
     """
+    _check_values(image.array.dtype, fill)
     warp = _pull_map(image, grid, push, pull)
     array = image.array if image.channels is not None else image.array[None]
     out = np.empty((array.shape[0], *grid.shape), array.dtype)
     for rows, values in _slabs(array, image.grid, grid, warp, interpolation, fill, device):
         out[:, rows] = values
     return replace(image, array=out if image.channels is not None else out[0], grid=grid)
+
+
+def _check_values(dtype: np.dtype[Any], fill: float) -> None:
+    if dtype.kind not in "biuf":
+        raise UsageError(
+            f"values of type {dtype} cannot be resampled", fix="split them into channels"
+        )
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
+        raise UsageError(
+            f"{dtype} cannot hold the fill value {fill}", fix="convert the image to float32 first"
+        )
 
 
 def _pull_map(image: Image, grid: Grid, push: Map | None, pull: Map | None) -> Map:

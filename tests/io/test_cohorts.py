@@ -19,8 +19,9 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anatomark.data import Case, Cohort, Landmarks
+from anatomark.data import Case, Cohort, Image, Landmarks
 from anatomark.errors import CohortError, CohortWarning, UsageError, WriteError
+from anatomark.geometry import Grid
 from anatomark.io.cohorts import (
     check_cohort,
     load_sample,
@@ -28,6 +29,7 @@ from anatomark.io.cohorts import (
     staged_folder,
     write_cohort,
 )
+from anatomark.io.images import read_grid, write_image
 from anatomark.io.landmarks import write_landmarks
 
 NAMES = ("nose", "left_eye", "right_eye")
@@ -332,6 +334,20 @@ def test_a_mask_must_have_the_size_of_its_image(edit: Edit, cohort: Cohort) -> N
     found = problems_of(edit(setting("c", mask="masks/c.png")))
     assert len(found) == 1
     assert "the mask has (80, 61) voxels, the image (80, 60)" in found[0]
+
+
+def test_a_mask_must_lie_where_its_image_does(edit: Edit, cohort: Cohort) -> None:
+    """The same number of voxels is not enough: 30 mm away it is another place."""
+    image = read_grid(cohort.root / "images" / "c.png", spacing=0.5)
+    away = Grid(image.shape, image.spacing, (30, 0))
+    write_image(Image(np.ones(away.shape, np.uint8), away), cohort.root / "masks" / "c.nrrd")
+    root = edit(setting("c", mask="masks/c.nrrd"))
+    found = problems_of(root)
+    assert len(found) == 1
+    assert "does not lie where its image does" in found[0]
+    unchecked = read_cohort(root, check=False)
+    with pytest.raises(CohortError, match=r"from \[30.0, 0.0\], .*; resample the mask"):
+        load_sample(unchecked, unchecked["c"])
 
 
 def test_broken_files_are_named(cohort: Cohort) -> None:

@@ -290,7 +290,9 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One sound file of each format."""
     folder = tmp_path_factory.mktemp("whole")
     return {
-        s: save(folder / f"whole{s}", values(*((9, 30, 31) if k == np.int16 else (60, 61)), dtype=k))
+        s: save(
+            folder / f"whole{s}", values(*((9, 30, 31) if k == np.int16 else (60, 61)), dtype=k)
+        )
         for s, k in WHOLE.items()
     }
 

@@ -121,8 +121,10 @@ def test_text_voxels_and_a_header_with_a_data_file_are_read(
     tmp_path: Path, mha: Callable[..., Path]
 ) -> None:
     words = " ".join(map(str, ARRAY.ravel())).encode()
-    text = mha(("BinaryData = True", "BinaryData = False"), data=words)
-    np.testing.assert_array_equal(read_image(text).array, ARRAY)
+    edit = ("BinaryData = True", "BinaryData = False")
+    np.testing.assert_array_equal(read_image(mha(edit, data=words + b"\n")).array, ARRAY)
+    with pytest.raises(ImageError, match="cut off"):
+        read_image(mha(edit, data=words[:-30] + b"\n"))
 
     (tmp_path / "voxels.raw").write_bytes(ARRAY.tobytes())
     header = mha(("= LOCAL", "= voxels.raw"), data=b"").rename(tmp_path / "image.mhd")

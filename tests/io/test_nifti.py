@@ -210,9 +210,7 @@ def test_nifti_2_and_misnamed_compression_are_told_apart(
     np.testing.assert_array_equal(read_image(loose).array, ARRAY)
 
 
-def test_a_damaged_or_cut_off_gzip_is_refused(
-    tmp_path: Path, patched: Callable[..., Path]
-) -> None:
+def test_a_damaged_or_cut_off_gzip_is_refused(tmp_path: Path, patched: Callable[..., Path]) -> None:
     packed = gzip.compress(patched().read_bytes())
     path = tmp_path / "image.nii.gz"
     for cut in (1, 8, 20, len(packed) // 2):

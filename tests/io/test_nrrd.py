@@ -170,7 +170,17 @@ def test_damage_in_compressed_voxels_is_found(nrrd: Callable[..., Path]) -> None
             read_image(nrrd(("encoding: raw", "encoding: gzip"), data=damaged))
 
 
-@pytest.mark.parametrize("name", ["signed short", "short int", "signed short int", "int16", "int16_t"])
+def test_text_voxels_are_read_only_where_all_are_there(nrrd: Callable[..., Path]) -> None:
+    words = " ".join(map(str, ARRAY.ravel())).encode()
+    edit = ("encoding: raw", "encoding: ascii")
+    np.testing.assert_array_equal(read_image(nrrd(edit, data=words)).array, ARRAY)
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(nrrd(edit, data=words[:-30]))
+
+
+@pytest.mark.parametrize(
+    "name", ["signed short", "short int", "signed short int", "int16", "int16_t"]
+)
 def test_all_spellings_of_a_type_are_known(name: str, nrrd: Callable[..., Path]) -> None:
     np.testing.assert_array_equal(read_image(nrrd(("type: short", f"type: {name}"))).array, ARRAY)
     unsigned = "u" + name if name.startswith("int") else "unsigned " + name.replace("signed ", "")

@@ -15,7 +15,9 @@ PATH = Path("xray.jpg")
 
 
 @pytest.mark.parametrize("descriptor", [1, 2])
-def test_a_complaint_becomes_one_warning(descriptor: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_complaint_becomes_one_warning(
+    descriptor: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.warns(ImageWarning, match=r"^xray\.jpg: may be damaged: Corrupt JPEG data") as seen:
         with told(PATH):
             os.write(descriptor, b"Corrupt JPEG data: bad code\nPremature end of JPEG file\n")

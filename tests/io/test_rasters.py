@@ -162,14 +162,12 @@ def test_a_bmp_of_no_size_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_tiff_whose_directories_run_in_a_circle_ends(tmp_path: Path) -> None:
+def test_a_tiff_whose_directories_run_in_a_circle_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.tif")
     data = bytearray(path.read_bytes())
     first = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, first)[0]
     struct.pack_into("<I", data, first + 2 + 12 * count, first)
     path.write_bytes(data)
-    try:
+    with pytest.raises(ImageError, match="cut off or damaged"):
         read_image(path)
-    except (ImageError, ImageWarning) as error:  # warnings are errors here
-        assert "a.tif" in str(error)

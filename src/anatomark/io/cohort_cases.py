@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from anatomark.data import Case, Cohort, Landmarks, Sample, mean_landmarks, names_of
 from anatomark.errors import AnatomarkError, CohortError
 from anatomark.geometry import Grid
@@ -12,6 +14,7 @@ from anatomark.io.images import read_grid, read_image, read_mask
 from anatomark.io.landmarks import read_landmarks
 
 Spacing = tuple[float, ...] | float | None
+_SAME_VOXEL = 0.01  # of a voxel: headers round differently
 
 
 def case_spacing(cohort: Cohort, case: Case) -> Spacing:
@@ -81,15 +84,32 @@ def load_sample(cohort: Cohort, case: Case, *, grey: bool = False) -> Sample:
         observer: _in_order(cohort, case, observer, reading)
         for observer, reading in case_readings(case, image.grid).items()
     }
+    mask = None if case.mask is None else read_mask(case.mask, spacing=spacing)
+    fault = "" if mask is None else mask_fault(mask.grid, image.grid)
+    if fault:
+        raise CohortError(fault, path=case.mask, fix="resample the mask onto its image")
     return Sample(
         case=case.case,
         image=image,
         landmarks=truth_of(cohort, case, readings),
-        mask=None if case.mask is None else read_mask(case.mask, spacing=spacing),
+        mask=mask,
         observers={name: reading for name, reading in readings.items() if name},
         domain=case.domain,
         info=case.info,
     )
+
+
+def mask_fault(mask: Grid, image: Grid) -> str:
+    """Why a mask does not belong to its image; empty where it does."""
+    if mask.shape != image.shape:
+        return f"the mask has {mask.size_xyz} voxels, the image {image.size_xyz}"
+    if not mask.same_as(image, tolerance=_SAME_VOXEL):
+        starts, image_starts = np.round(mask.origin, 2).tolist(), np.round(image.origin, 2).tolist()
+        return (
+            f"the mask does not lie where its image does: it is {mask!r} from {starts}, "
+            f"the image {image!r} from {image_starts}"
+        )
+    return ""
 
 
 def _in_order(cohort: Cohort, case: Case, observer: str, reading: Landmarks) -> Landmarks:

@@ -15,7 +15,7 @@ from pathlib import Path
 from anatomark.data import Case, Cohort, Landmarks, names_of
 from anatomark.errors import AnatomarkError
 from anatomark.geometry import Grid
-from anatomark.io.cohort_cases import case_grid, case_spacing
+from anatomark.io.cohort_cases import case_grid, case_spacing, mask_fault
 from anatomark.io.cohort_files import spacing_fault
 from anatomark.io.images import read_grid
 from anatomark.io.landmarks import read_landmarks
@@ -205,8 +205,9 @@ def _check_mask(cohort: Cohort, case: Case, grid: Grid) -> Iterator[str]:
     except AnatomarkError as fault:
         yield f"mask: {fault}"
         return
-    if mask.shape != grid.shape:
-        yield f"the mask has {mask.size_xyz} voxels, the image {grid.size_xyz}: {case.mask}"
+    misfit = mask_fault(mask, grid)
+    if misfit:
+        yield f"{misfit}: {case.mask}"
 
 
 def _check_landmarks(

@@ -1,7 +1,7 @@
 """Values of DICOM pixels: decoded, rescaled and with bigger meaning denser or brighter.
 
 Decoding and arithmetic are kept apart, because GDCM (below SimpleITK) applies one rescale to all
-frames: stored values come from pydicom where they are not compressed, else from GDCM.
+frames: stored values come from GDCM where they are JPEG of any kind, else from pydicom.
 """
 
 from __future__ import annotations
@@ -73,11 +73,18 @@ def read_stored(path: Path) -> tuple[NDArray[Any], Any]:
         if text(dataset, "Modality") == "SEG":
             raise ImageError("is a DICOM segmentation", fix="convert it to .nrrd or .nii.gz")
         shape = (_frames(dataset), int(dataset.Rows), int(dataset.Columns))
-        packed = dataset.file_meta.TransferSyntaxUID.is_encapsulated
-        stored = None if packed else _native(dataset)
+        stored = None if _needs_gdcm(dataset) else _native(dataset)
     if stored is None:
         stored = _decode(dataset, path, shape)
     return stored.reshape(*shape, *((3,) if stored.size == 3 * np.prod(shape) else ())), dataset
+
+
+def _needs_gdcm(dataset: Any) -> bool:
+    """JPEG of all kinds; run lengths do not, and 16-bit colours of them it reads wrong."""
+    from pydicom.uid import RLELossless
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return bool(syntax.is_encapsulated) and syntax != RLELossless
 
 
 def _frames(dataset: Any) -> int:
@@ -95,7 +102,7 @@ def _ensure_syntax(dataset: Any) -> None:
 
 
 def _native(dataset: Any) -> NDArray[Any]:
-    """Uncompressed pixels; bits that hold no value (old overlays) are cleared."""
+    """Plain or run-length pixels; bits that hold no value (old overlays) are cleared."""
     from pydicom.pixels.processing import apply_color_lut
 
     array: NDArray[Any] = dataset.pixel_array
@@ -174,7 +181,7 @@ def _value_type(planes: Sequence[Plane]) -> np.dtype[Any]:
 def smallest_integer(values: Iterable[float]) -> np.dtype[Any]:
     """Smallest integer type for these values; float64 where there is none."""
     low, high = min(values := list(values)), max(values)
-    for kind in (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32):
+    for kind in (np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return np.dtype(kind)
     return np.dtype(np.float64)

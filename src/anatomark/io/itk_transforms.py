@@ -13,9 +13,8 @@ import numpy as np
 
 from anatomark.errors import LossWarning, NotConvergedError, TransformError, UsageError
 from anatomark.geometry import FloatArray, Grid
-from anatomark.io.bspline import BSpline
 from anatomark.io.itk_files import simpleitk
-from anatomark.maps import Affine, Chain, Displacement, Inverse, Map
+from anatomark.maps import Affine, BSpline, Chain, Displacement, Inverse, Map
 
 _NOTABLE_MM = 1e-3  # a sampled field further off than this is worth a warning
 _PROBES = 20_000

@@ -104,18 +104,25 @@ def _check_voxels(path: Path, fields: Fields, end: int, axes: int, *, whole: boo
     if data.startswith("LIST") or len(data.split()) > 1:
         return  # a list of slices: SimpleITK checks each
     place = (path, end) if data.upper() == "LOCAL" else (check_inside(data, path), 0)
-    needed = math.prod(int(n) for n in sizes) * _voxel_bytes(path, fields)
-    if fields.get("BinaryData", "True").lower() == "false":
-        return
-    _check_length(*place, fields, needed, whole=whole)
+    numbers = math.prod(int(n) for n in sizes) * _channels(path, fields)
+    size = _number_bytes(path, fields)
+    if fields.get("BinaryData", "True").lower() != "false":
+        _check_length(*place, fields, numbers * size, whole=whole)
+    elif whole:
+        words = len(place[0].read_bytes()[place[1] :].split())
+        check_complete(words * size, numbers * size, place[0])
 
 
-def _voxel_bytes(path: Path, fields: Fields) -> int:
+def _number_bytes(path: Path, fields: Fields) -> int:
     kind = fields.get("ElementType", "")
     if kind not in _BYTES:
         raise ImageError(
             f"the voxel type {kind!r} is not supported", path=path, fix="convert it to MET_FLOAT"
         )
+    return _BYTES[kind]
+
+
+def _channels(path: Path, fields: Fields) -> int:
     (channels,) = (
         _numbers(path, fields, "ElementNumberOfChannels", 1)
         if "ElementNumberOfChannels" in fields
@@ -123,7 +130,7 @@ def _voxel_bytes(path: Path, fields: Fields) -> int:
     )
     if not 1 <= channels <= 1 << 16:
         raise ImageError(f"the header gives {channels:g} channels", path=path, fix=MEND_HEADER)
-    return _BYTES[kind] * int(channels)
+    return int(channels)
 
 
 def _check_length(data: Path, start: int, fields: Fields, needed: int, *, whole: bool) -> None:
@@ -132,4 +139,5 @@ def _check_length(data: Path, start: int, fields: Fields, needed: int, *, whole:
             check_complete(inflated_size(data, start), needed, data)
         return
     skip = _numbers(data, fields, "HeaderSize", 1)[0] if "HeaderSize" in fields else 0.0
+    check_finite("HeaderSize", [skip], data)
     check_complete(data.stat().st_size - start - max(int(skip), 0), needed, data)

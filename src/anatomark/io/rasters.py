@@ -150,7 +150,9 @@ def _tiff_pages(data: Bytes) -> Iterator[dict[int, tuple[int, ...]]]:
     big = data[2:4] in {b"+\0", b"\0+"}
     at = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
     seen: set[int] = set()
-    while at and at not in seen and len(seen) < _MOST_PAGES:
+    while at:
+        if at in seen or len(seen) >= _MOST_PAGES:
+            raise IndexError("directories in a circle, which libtiff would follow for ever")
         seen.add(at)
         count = struct.unpack_from(order + ("Q" if big else "H"), data, at)[0]
         first, step = (at + 8, 20) if big else (at + 2, 12)

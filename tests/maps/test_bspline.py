@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anatomark.errors import TransformError
 from anatomark.geometry import Grid
-from anatomark.io.bspline import BSpline
+from anatomark.maps import BSpline
 
 
 def itk_spline(seed, dimension, order):

@@ -10,7 +10,7 @@ import numpy as np
 
 from anatomark.errors import TransformError
 from anatomark.geometry import FloatArray, Grid
-from anatomark.maps import Inverse, Map
+from anatomark.maps.base import Inverse, Map
 
 if TYPE_CHECKING:
     import torch

@@ -239,3 +239,48 @@ def test_a_chain_does_not_mix_dimensions():
 def test_no_points_are_no_problem():
     for one in all_maps(0, 3).values():
         assert one(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_points_of_another_dimension_are_refused():
+    for one in all_maps(0, 3).values():
+        with pytest.raises(GeometryError, match="3D points"):
+            one(np.zeros((3, 2)))
+
+
+def test_tensors_of_whole_numbers_lose_nothing():
+    whole = torch.tensor([[1, 2, 3]])
+    for one in all_maps(0, 3).values():
+        np.testing.assert_allclose(one(whole).numpy(), one(whole.numpy()), atol=1e-9)
+
+
+def test_inference_mode_changes_nothing():
+    """Derivatives and inverses are found in it, and gradients pass after it."""
+    points = points_for(0, 3)
+    for name, one in all_maps(0, 3).items():
+        with torch.inference_mode():
+            inside = one.jacobian(points), one.inverse()(points)
+            one(torch.from_numpy(points))
+        np.testing.assert_allclose(inside[0], one.jacobian(points), err_msg=name)
+        np.testing.assert_allclose(inside[1], one.inverse()(points), atol=1e-6, err_msg=name)
+        tensor = torch.from_numpy(points).requires_grad_()
+        one(tensor).sum().backward()
+        assert tensor.grad.abs().sum() > 0
+
+
+def test_a_point_that_is_not_a_number_stays_one():
+    points = points_for(0, 3)
+    points[2] = np.nan
+    for name, one in all_maps(0, 3).items():
+        moved = one(points)
+        assert np.isnan(moved[2]).all(), name
+        assert np.isfinite(np.delete(moved, 2, axis=0)).all(), name
+
+
+def test_many_knots_are_pushed_in_parts(monkeypatch):
+    from anatomark.maps import thin_plate
+
+    spline = random_spline(3, 3)
+    points = points_for(0, 3, n=40)
+    whole = spline(points)
+    monkeypatch.setattr(thin_plate, "_DISTANCES", 100)
+    np.testing.assert_allclose(spline(points), whole, atol=1e-12)

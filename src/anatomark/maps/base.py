@@ -1,0 +1,135 @@
+"""What a map is, chains of maps, and the inverse of any smooth one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anatomark.errors import GeometryError, TransformError
+from anatomark.geometry import Coordinates, FloatArray, check_dimension, is_tensor, precise
+from anatomark.maps.newton import push_with_slope, solve
+
+if TYPE_CHECKING:
+    import torch
+
+_CHUNK = 65536  # points pushed at once: bounds what a map may need for each of them
+
+
+class Map(ABC):
+    """A map from a source world to a target world, both LPS millimetres."""
+
+    dimension: int
+
+    def __call__(self, points_mm: Coordinates | ArrayLike) -> Any:
+        """Push points ``(N, D)`` from the source to the target world."""
+        points = precise(points_mm)
+        check_dimension(points, self.dimension)
+        if is_tensor(points):
+            return self._push(points.reshape(-1, self.dimension)).reshape(points.shape)
+        import torch
+
+        flat = torch.tensor(np.ascontiguousarray(points.reshape(-1, self.dimension)))
+        with torch.no_grad():
+            parts = [self._push(part) for part in torch.split(flat, _CHUNK)]
+        moved = torch.cat(parts).numpy() if parts else points.reshape(-1, self.dimension)
+        return moved.reshape(points.shape)
+
+    @abstractmethod
+    def _push(self, points: torch.Tensor) -> torch.Tensor:
+        """Push a floating point tensor ``(N, D)``; differentiable."""
+
+    @abstractmethod
+    def inverse(self) -> Map:
+        """Return the map from target to source; iterative where there is no closed form."""
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether the map turns left into right, as a whole."""
+        return False
+
+    def then(self, following: Map) -> Chain:
+        """This map first, ``following`` after it."""
+        return Chain((self, following))
+
+    def jacobian(self, points_mm: ArrayLike) -> FloatArray:
+        """Derivatives ``(N, D, D)`` of the target point (rows) by the source point (columns)."""
+        import torch
+
+        points = np.asarray(points_mm, np.float64).reshape(-1, self.dimension)
+        return cast("FloatArray", push_with_slope(self, torch.tensor(points))[1].numpy())
+
+
+@dataclass(frozen=True)
+class Chain(Map):
+    """Several maps, applied from first to last."""
+
+    maps: tuple[Map, ...]
+
+    def __post_init__(self) -> None:
+        if not self.maps:
+            raise TransformError("a chain needs at least one map")
+        if len({m.dimension for m in self.maps}) > 1:
+            raise GeometryError("a chain cannot mix 2D and 3D maps")
+
+    @property
+    def dimension(self) -> int:  # type: ignore[override]  # derived, not stored
+        """2 or 3."""
+        return self.maps[0].dimension
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether an odd number of the maps mirror."""
+        return sum(m.mirrors for m in self.maps) % 2 == 1
+
+    def _push(self, points: torch.Tensor) -> torch.Tensor:
+        for one in self.maps:
+            points = one._push(points)
+        return points
+
+    def inverse(self) -> Chain:
+        """Return the inverses in reverse order."""
+        return Chain(tuple(m.inverse() for m in reversed(self.maps)))
+
+
+@dataclass(frozen=True)
+class Inverse(Map):
+    """The inverse of a smooth map, found point by point with damped Newton steps.
+
+    Raises ``NotConvergedError`` with the largest residual when a point is not found within
+    ``tolerance_mm`` (the map folds there, say).
+    """
+
+    forward: Map
+    tolerance_mm: float = 1e-6
+    max_steps: int = 100
+
+    @property
+    def dimension(self) -> int:  # type: ignore[override]  # derived, not stored
+        """2 or 3."""
+        return self.forward.dimension
+
+    @property
+    def mirrors(self) -> bool:
+        """As the map it inverts."""
+        return self.forward.mirrors
+
+    def inverse(self) -> Map:
+        """Return the original map."""
+        return self.forward
+
+    def _push(self, points: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        exact = points.detach().to(torch.float64)
+        found = solve(self.forward, exact, tolerance_mm=self.tolerance_mm, max_steps=self.max_steps)
+        if not points.requires_grad:
+            return found.to(points.dtype)
+        # One differentiable Newton step at the solution gives the exact gradient.
+        _, slope = push_with_slope(self.forward, found)
+        step = torch.linalg.solve(slope, (points.double() - exact)[..., None])[..., 0]
+        moved: torch.Tensor = (found + step).to(points.dtype)
+        return moved

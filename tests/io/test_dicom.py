@@ -55,7 +55,11 @@ def test_an_xray_is_2d_and_its_first_spacing_is_that_of_the_rows(
     ],
 )
 def test_the_spacing_comes_from_the_best_tag(
-    tags: dict[str, Any], spacing: tuple[float, ...], source: str, write_dicom: Writer, tmp_path: Path
+    tags: dict[str, Any],
+    spacing: tuple[float, ...],
+    source: str,
+    write_dicom: Writer,
+    tmp_path: Path,
 ) -> None:
     image = read_image(write_dicom(tmp_path / "xray.dcm", PIXELS, **XRAY, **tags))
     assert image.grid.spacing.tolist() == pytest.approx(spacing)
@@ -104,7 +108,9 @@ def test_ultrasound_takes_its_spacing_from_its_regions(write_dicom: Writer, tmp_
         return read_grid(write_dicom(tmp_path / "us.dcm", PIXELS, **tags))
 
     assert grid(region(0.01, 0.02)).spacing.tolist() == pytest.approx([0.1, 0.2])
-    assert grid(region(0.01, 0.02), region(7, 7, unit=4)).spacing.tolist() == pytest.approx([0.1, 0.2])
+    assert grid(region(0.01, 0.02), region(7, 7, unit=4)).spacing.tolist() == pytest.approx(
+        [0.1, 0.2]
+    )
     assert grid(region(7, 7, unit=4)).unit == "px"
     with pytest.warns(ImageWarning, match="regions differ in scale"):
         assert grid(region(0.01, 0.02), region(0.03, 0.03)).unit == "px"
@@ -207,7 +213,9 @@ def test_the_rescale_of_each_frame_is_its_own(
     image = read_image(write_dicom(tmp_path / "mr.dcm", stored_volume, **groups, BitsStored=12))
 
     for i in range(5):
-        np.testing.assert_array_equal(image.array[i], stored_volume[i].astype(int) * (i + 1) - 10 * i)
+        np.testing.assert_array_equal(
+            image.array[i], stored_volume[i].astype(int) * (i + 1) - 10 * i
+        )
 
 
 def test_a_film_is_refused_with_its_number_of_frames(
@@ -336,7 +344,9 @@ def test_real_ct_slices_agree_with_simpleitk_and_with_pydicoms_arithmetic(real_d
     assert files
     for path in files:
         image, judge, dataset = read_image(path), sitk.ReadImage(str(path)), pydicom.dcmread(path)
-        by_hand = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        by_hand = dataset.pixel_array * float(dataset.RescaleSlope) + float(
+            dataset.RescaleIntercept
+        )
         np.testing.assert_allclose(image.array[0], by_hand, rtol=1e-6)
         np.testing.assert_allclose(image.array, sitk.GetArrayFromImage(judge), rtol=1e-6)
         for index in [(0, 0, 0), (511, 511, 0), (17, 300, 0)]:

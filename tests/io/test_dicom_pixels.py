@@ -67,9 +67,12 @@ def test_big_endian_and_deflated_files_agree_with_the_plain_one() -> None:
     for name in ("MR_small_bigendian.dcm", "MR_small_implicit.dcm", "MR_small_padded.dcm"):
         path = get_testdata_file(name, download=False)
         np.testing.assert_array_equal(read_image(path).array, plain)
-    assert ExplicitVRBigEndian == pydicom.dcmread(
-        get_testdata_file("MR_small_bigendian.dcm", download=False)
-    ).file_meta.TransferSyntaxUID
+    assert (
+        ExplicitVRBigEndian
+        == pydicom.dcmread(
+            get_testdata_file("MR_small_bigendian.dcm", download=False)
+        ).file_meta.TransferSyntaxUID
+    )
     deflated = get_testdata_file("image_dfl.dcm", download=False)
     expected = pydicom.dcmread(deflated).pixel_array
     np.testing.assert_array_equal(read_image(deflated).array, expected)
@@ -236,9 +239,7 @@ def test_compressed_pixels_are_rescaled_and_inverted_once(
     np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").array, 2 * stored - 100)
 
 
-def test_a_compressed_file_cut_off_anywhere_is_refused(
-    write_dicom: Writer, tmp_path: Path
-) -> None:
+def test_a_compressed_file_cut_off_anywhere_is_refused(write_dicom: Writer, tmp_path: Path) -> None:
     for name in ("MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm"):
         data = Path(get_testdata_file(name, download=False)).read_bytes()
         path = tmp_path / "cut.dcm"
@@ -257,7 +258,9 @@ def test_a_damaged_stream_and_a_film_codec_are_refused(write_dicom: Writer, tmp_
         ("1.2.840.10008.1.2.4.102", bytes(100)),  # MPEG-4
     ):
         path = packed(tmp_path / "broken.dcm", write_dicom, syntax, frame, SMOOTH)
-        with pytest.raises(ImageError, match=r"broken\.dcm: its pixels .* cannot be decoded"):
+        with pytest.raises(
+            ImageError, match=r"broken\.dcm: its (pixels .* cannot be decoded|JPEG)"
+        ):
             read_image(path)
 
 

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from anatomark.errors import ImageError, ImageWarning
+from anatomark.io import nifti
 from anatomark.io.images import read_grid, read_image
 
 ARRAY = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
@@ -230,3 +231,45 @@ def test_a_file_of_several_gzip_members_is_read(
     path = tmp_path / "image.nii.gz"
     path.write_bytes(gzip.compress(data[:400]) + gzip.compress(data[400:]))
     np.testing.assert_array_equal(read_image(path).array, ARRAY)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_voxels_that_are_no_numbers_are_not_zero(suffix: str, dtype: str, tmp_path: Path) -> None:
+    """ITK reads NaN and infinity in a NIfTI file as 0 and says nothing."""
+    array = np.arange(60, dtype=dtype).reshape(3, 4, 5)
+    array[1, 2, 3], array[0, 0, 1] = np.nan, -np.inf
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    with pytest.raises(ImageError, match="2 of 60 voxels are NaN or infinite"):
+        read_image(path)
+    mended = read_image(path, nonfinite=-1).array
+    assert mended.dtype == dtype
+    np.testing.assert_array_equal(mended, np.where(np.isfinite(array), array, -1))
+
+
+def test_real_voxels_agree_with_simpleitk_in_every_byte_order_and_scale(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(3, 4, 5)).astype("f4")
+    path = tmp_path / "a.nii"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<2f", data, SLOPE, 2.5, -3.0)
+    path.write_bytes(data)
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    np.testing.assert_allclose(read_image(path).array, expected, rtol=1e-6)
+    np.testing.assert_allclose(expected, array * 2.5 - 3, rtol=1e-5)
+    header = np.frombuffer(bytes(data[:348]), np.dtype(nifti.HEADER).newbyteorder("<"))
+    swapped = header.astype(np.dtype(nifti.HEADER).newbyteorder(">")).tobytes()
+    big = bytearray(data)
+    big[:348] = swapped
+    big[352:] = array.astype(">f4").tobytes()
+    path.write_bytes(big)
+    np.testing.assert_allclose(read_image(path).array, array * 2.5 - 3, rtol=1e-5)
+
+
+def test_a_twin_beside_it_is_not_read_in_its_place(tmp_path: Path) -> None:
+    """For ``case.nii.gz`` ITK takes the voxels of ``case.nii`` where that lies beside it."""
+    for name, value in (("case.nii", 100), ("case.nii.gz", 0)):
+        sitk.WriteImage(sitk.GetImageFromArray(ARRAY + value), str(tmp_path / name))
+    np.testing.assert_array_equal(read_image(tmp_path / "case.nii.gz").array, ARRAY)
+    np.testing.assert_array_equal(read_image(tmp_path / "case.nii").array, ARRAY + 100)

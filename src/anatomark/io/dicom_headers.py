@@ -134,6 +134,8 @@ def read_header(path: Path) -> Any | None:
     try:
         with dicom_errors(path):
             header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=not marked)
+            for _ in header.iterall():  # parse every value here, where faults are caught
+                pass
             _check_cut_off(header, path)
             holds_image = "SOPClassUID" in header and "Rows" in header and "Columns" in header
             return header if holds_image else None
@@ -168,6 +170,7 @@ def planes_of(path: Path, header: Any) -> list[Plane]:
         shape = int(header.Rows), int(header.Columns)
         if min(shape) < 1:
             raise ImageError(f"the header gives the image size {list(shape)}", fix=RESEND)
+        _check_bits(header)
         count = int(header.get("NumberOfFrames", None) or 1)
         groups = list(header.get("PerFrameFunctionalGroupsSequence", None) or ())
         if not groups:
@@ -176,6 +179,13 @@ def planes_of(path: Path, header: Any) -> list[Plane]:
             raise ImageError(f"describes {len(groups)} frames but has {count}", fix=RESEND)
         shared = next(iter(header.get("SharedFunctionalGroupsSequence", None) or [None]))
         return [_enhanced_plane(path, i, header, g, shared) for i, g in enumerate(groups)]
+
+
+def _check_bits(header: Any) -> None:
+    if "BitsStored" in header:
+        stored, allocated = int(header.BitsStored), int(header.BitsAllocated)
+        if not 1 <= stored <= allocated <= 64 or header.get("PixelRepresentation", 0) not in {0, 1}:
+            raise ImageError(f"has {stored} bits in {allocated}, which cannot be", fix=RESEND)
 
 
 def _plain_planes(path: Path, header: Any, count: int) -> list[Plane]:

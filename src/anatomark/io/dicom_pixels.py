@@ -6,6 +6,7 @@ frames: stored values come from GDCM where they are JPEG of any kind, else from 
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +20,10 @@ from anatomark.geometry import FloatArray
 from anatomark.io.dicom_headers import Plane, dicom_errors, text
 from anatomark.io.image_headers import RESEND
 from anatomark.io.itk import read_array
+from anatomark.io.rasters import JPEG_MAGIC, jpeg_segments
 
+_JPEG_SIZES = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # baseline to lossless, JPEG-LS
+_JPEG_END = 0xD9
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 # Their values are physical quantities, so an inverted display does not invert them.
 _QUANTITIES = {"CT", "PT"}
@@ -76,7 +80,9 @@ def read_stored(path: Path) -> tuple[NDArray[Any], Any]:
         stored = None if _needs_gdcm(dataset) else _native(dataset)
     if stored is None:
         stored = _decode(dataset, path, shape)
-    return stored.reshape(*shape, *((3,) if stored.size == 3 * np.prod(shape) else ())), dataset
+    with dicom_errors(path):
+        colour = (3,) if stored.size == 3 * np.prod(shape) else ()
+        return stored.reshape(*shape, *colour), dataset
 
 
 def _needs_gdcm(dataset: Any) -> bool:
@@ -121,6 +127,8 @@ def _native(dataset: Any) -> NDArray[Any]:
 def _decode(dataset: Any, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     """Compressed pixels by GDCM, from a copy that says nothing of rescaling or inversion."""
     grey = dataset.PhotometricInterpretation in _GREY
+    with dicom_errors(path):
+        _check_streams(dataset)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pixels.dcm"
         with dicom_errors(path):
@@ -133,6 +141,22 @@ def _decode(dataset: Any, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
                 f"its pixels ({name}) cannot be decoded: {fault.problem}", path=path, fix=RESEND
             ) from None
     return array if grey else np.moveaxis(array, 0, -1)
+
+
+def _check_streams(dataset: Any) -> None:
+    """Compare each JPEG with the header: where they differ, GDCM writes past its memory."""
+    from pydicom.encaps import generate_frames
+
+    shape = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
+    for stream in generate_frames(dataset.PixelData, number_of_frames=_frames(dataset)):
+        if not stream.startswith(JPEG_MAGIC):
+            continue  # JPEG 2000, whose decoder checks for itself
+        segments = list(jpeg_segments(stream))
+        sizes = [body for marker, body in segments if marker in _JPEG_SIZES and len(body) >= 6]
+        if len(sizes) != 1 or struct.unpack(">HHB", sizes[0][1:6]) != shape:
+            raise ImageError("its JPEG has another size than the header says", fix=RESEND)
+        if sizes[0][0] > int(dataset.BitsAllocated) or segments[-1][0] != _JPEG_END:
+            raise ImageError("its JPEG is damaged or cut off", fix=RESEND)
 
 
 def _bare_copy(dataset: Any, grey: bool) -> Any:

@@ -83,7 +83,9 @@ def _likeness(plane: Plane) -> object:
     if not plane.in_patient:
         return plane.path
     axes = tuple(np.round(plane.axes.ravel(), 2) + 0.0)  # -0.0 and 0.0 are the same direction
-    return (plane.shape, plane.measured.spacing, axes, _is_enhanced(plane) and plane.path)
+    colours = text(plane.header, "SamplesPerPixel")
+    own_file = _is_enhanced(plane) and plane.path
+    return (plane.shape, colours, plane.measured.spacing, axes, own_file)
 
 
 def _is_enhanced(plane: Plane) -> bool:

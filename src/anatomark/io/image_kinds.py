@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from anatomark.errors import ImageError, UsageError
-from anatomark.io import metaimage, nifti, nrrd, rasters
+from anatomark.io import metaimage, nifti, nifti_floats, nrrd, rasters
 from anatomark.io.files import suffix_of
 from anatomark.io.image_headers import Facts
 
@@ -16,13 +19,17 @@ _START = 4096
 
 @dataclass(frozen=True)
 class Kind:
-    """A format: its name and extensions, its ``inspect``, and SimpleITK's name of the reader."""
+    """A format: its name and extensions, its ``inspect``, and SimpleITK's name of the reader.
+
+    ``voxels(path, shape)`` reads what SimpleITK would change, and gives ``None`` for the rest.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
     inspect: Callable[..., Facts]
     reader: str
+    voxels: Callable[[Path, tuple[int, ...]], NDArray[Any] | None] = lambda *_: None
 
 
 def _starts(*magics: bytes) -> Callable[[bytes], bool]:
@@ -30,7 +37,14 @@ def _starts(*magics: bytes) -> Callable[[bytes], bool]:
 
 
 KINDS = (
-    Kind("NIfTI", (".nii", ".nii.gz"), nifti.is_nifti, nifti.inspect, "NiftiImageIO"),
+    Kind(
+        "NIfTI",
+        (".nii", ".nii.gz"),
+        nifti.is_nifti,
+        nifti.inspect,
+        "NiftiImageIO",
+        voxels=nifti_floats.read_floats,
+    ),
     Kind("NRRD", (".nrrd", ".nhdr", ".seg.nrrd"), _starts(nrrd.MAGIC), nrrd.inspect, "NrrdImageIO"),
     Kind("MetaImage", (".mha", ".mhd"), metaimage.is_metaimage, metaimage.inspect, "MetaImageIO"),
     Kind("PNG", (".png",), _starts(rasters.PNG_MAGIC), rasters.inspect_png, "PNGImageIO"),

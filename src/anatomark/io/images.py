@@ -116,7 +116,9 @@ def _load(file: Path, spacing: Spacing, series: str | None) -> _Loaded:
     if "complex" in header.voxel:
         raise ImageError("has complex voxels", path=file, fix="save their magnitude")
     grid = _grid(file, header, facts, spacing)
-    array = read_array(file, kind.reader, grid.shape, header.channels)
+    array = kind.voxels(file, grid.shape)
+    if array is None:
+        array = read_array(file, kind.reader, grid.shape, header.channels)
     if facts.inverted and header.channels == 1:
         array = _upright_grey(array, file)
     image = Image(array, grid, {"source_files": (str(file),)})

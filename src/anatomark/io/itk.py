@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from anatomark.errors import GeometryError, ImageError
 from anatomark.geometry import Grid
 from anatomark.io.image_headers import MEND_HEADER, RESEND
+from anatomark.io.itk_files import named_for_itk
 from anatomark.io.printed import told
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
@@ -55,7 +58,7 @@ class Header:
 
 def read_header(path: Path, reader: str) -> Header:
     """Header of a file, by the SimpleITK reader of that name."""
-    source = _source(path, reader)
+    source = _source(os.fspath(path), reader)
     with _calm(path, quiet=True):  # reading the voxels says it again
         source.ReadImageInformation()
         voxel = str(_sitk().GetPixelIDValueAsString(source.GetPixelIDValue()))
@@ -81,9 +84,8 @@ def read_array(
 
     ``about`` is the file to name in messages where it is not ``path`` itself.
     """
-    source = _source(path, reader)
-    with _calm(path if about is None else about):
-        array: NDArray[Any] = _sitk().GetArrayFromImage(source.Execute())
+    with named_for_itk(path) as name, _calm(path if about is None else about):
+        array: NDArray[Any] = _sitk().GetArrayFromImage(_source(name, reader).Execute())
     if array.size != np.prod(shape) * channels:
         raise ImageError(f"holds {array.shape} voxels, not {shape}", path=path, fix=MEND_HEADER)
     if channels == 1:
@@ -98,10 +100,10 @@ def _sitk() -> Any:
     return SimpleITK
 
 
-def _source(path: Path, reader: str) -> Any:
+def _source(name: str, reader: str) -> Any:
     source = _sitk().ImageFileReader()
     source.SetImageIO(reader)
-    source.SetFileName(os.fspath(path))
+    source.SetFileName(name)
     return source
 
 
@@ -109,7 +111,8 @@ def _source(path: Path, reader: str) -> Any:
 def _calm(path: Path, *, quiet: bool = False) -> Iterator[None]:
     """One error or one warning instead of what ITK and the libraries below it print."""
     try:
-        with _permissive(), _no_itk_warnings(), told(path, quiet=quiet):
+        # ``told`` holds the lock under which the settings of the process may be changed.
+        with told(path, quiet=quiet), _permissive(), _no_itk_warnings():
             yield
     except (RuntimeError, MemoryError) as fault:
         raise ImageError(f"cannot be read: {_reason(fault)}", path=path, fix=RESEND) from None
@@ -157,10 +160,13 @@ def write_file(array: NDArray[Any], grid: Grid, path: Path) -> None:
     picture.SetSpacing(grid.spacing.tolist())
     picture.SetOrigin(grid.origin.tolist())
     picture.SetDirection(grid.direction.ravel().tolist())
-    with _no_itk_warnings(), told(path, quiet=True):
+    with told(path, quiet=True), _no_itk_warnings():
         try:
             sitk.WriteImage(picture, os.fspath(path), useCompression=_compresses(path))
         except (RuntimeError, MemoryError) as fault:
+            # The libraries have their own words for a full disk, or none.
+            if shutil.disk_usage(path.parent).free < array.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise OSError(_reason(fault)) from None
 
 

@@ -28,17 +28,17 @@ from anatomark.io.image_headers import (
     inflated_size,
 )
 
-_HEADER = np.dtype(
+HEADER = np.dtype(
     {
         "names": [
             "length", "dim", "intent", "datatype", "pixdim", "offset", "units", "qform_code",
-            "sform_code", "quatern", "qoffset", "sform", "magic",
+            "sform_code", "quatern", "qoffset", "sform", "magic", "slope", "intercept",
         ],
         "formats": [
             "i4", ("i2", 8), "i2", "i2", ("f4", 8), "f4", "u1", "i2", "i2",
-            ("f4", 3), ("f4", 3), ("f4", (3, 4)), "S4",
+            ("f4", 3), ("f4", 3), ("f4", (3, 4)), "S4", "f4", "f4",
         ],
-        "offsets": [0, 40, 68, 70, 76, 108, 123, 252, 254, 256, 268, 280, 344],
+        "offsets": [0, 40, 68, 70, 76, 108, 123, 252, 254, 256, 268, 280, 344, 112, 116],
         "itemsize": 348,
     }
 )  # fmt: skip
@@ -47,7 +47,7 @@ _BYTES = {
     1792: 16, 2304: 4,
 }  # fmt: skip
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _SCANNER = 1
 _VECTOR_INTENTS = {1005, 1006, 1007}
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -64,7 +64,7 @@ def first_bytes(path: Path, count: int) -> bytes:
     """The first bytes of a file, inflated where it is gzipped."""
     with path.open("rb") as stream:
         start = stream.read(count)
-    if not start.startswith(_GZIP):
+    if not start.startswith(GZIP):
         return start
     try:
         with gzip.open(path) as inflated:
@@ -76,7 +76,7 @@ def first_bytes(path: Path, count: int) -> bytes:
 def check_name(path: Path, suffix: str, *, is_nifti: bool) -> None:
     """Raise where SimpleITK, which goes by the extension here, would not know what to do."""
     with path.open("rb") as stream:
-        compressed = stream.read(2) == _GZIP
+        compressed = stream.read(2) == GZIP
     right = ".nii.gz" if compressed else ".nii"
     if is_nifti and suffix not in {right, ".nii.gz"}:
         raise ImageError(
@@ -90,20 +90,21 @@ def check_name(path: Path, suffix: str, *, is_nifti: bool) -> None:
 
 def inspect(path: Path, *, whole: bool = True) -> Facts:
     """Check the header and, if ``whole``, that all voxels are there; give the exact grid."""
-    header = _read_header(path)
+    header = read_header(path)
     sizes = _sizes(header, path)
     if whole:
         _check_whole(path, header, sizes)
     return Facts(grid=_grid(header, sizes, path))
 
 
-def _read_header(path: Path) -> Any:
-    start = first_bytes(path, _HEADER.itemsize)
+def read_header(path: Path) -> Any:
+    """The header as one structured value, in the file's byte order."""
+    start = first_bytes(path, HEADER.itemsize)
     if start[:4] in {b"\x1c\x02\0\0", b"\0\0\x02\x1c"}:
         raise ImageError("is a NIfTI-2 file", path=path, fix="convert it to NIfTI-1 or NRRD")
-    if len(start) < _HEADER.itemsize or not is_nifti(start):
+    if len(start) < HEADER.itemsize or not is_nifti(start):
         raise ImageError("is not a whole NIfTI file", path=path, fix=RESEND)
-    kind = _HEADER.newbyteorder("<" if start.startswith(b"\x5c") else ">")
+    kind = HEADER.newbyteorder("<" if start.startswith(b"\x5c") else ">")
     header = np.frombuffer(start, kind)[0]
     if header["magic"] != b"n+1":
         raise ImageError(
@@ -130,7 +131,7 @@ def _check_whole(path: Path, header: Any, sizes: list[int]) -> None:
             fix="convert it to an integer type or float32",
         )
     check_finite("vox_offset", [header["offset"]], path)
-    start = max(int(header["offset"]), _HEADER.itemsize)
+    start = max(int(header["offset"]), HEADER.itemsize)
     voxels = int(np.prod(sizes, dtype=object)) * _BYTES[kind]
     check_complete(_length(path, start + voxels) - start, voxels, path)
 
@@ -138,7 +139,7 @@ def _check_whole(path: Path, header: Any, sizes: list[int]) -> None:
 def _length(path: Path, expected: int) -> int:
     """Length of the file once inflated; the whole is inflated only where there is a doubt."""
     with path.open("rb") as stream:
-        compressed = stream.read(2) == _GZIP
+        compressed = stream.read(2) == GZIP
         stream.seek(-4, 2)
         # gzip ends in the length of what it holds; a file cut off ends in anything else.
         stated = int.from_bytes(stream.read(4), "little")

@@ -28,7 +28,8 @@ _WHITE_IS_ZERO = 0
 _GREY_WITH_ALPHA = 4
 _EXIF = b"Exif\0\0"
 JPEG_ROUNDING = 2
-_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# What follows 0xff in the data of a scan is 0, below 0x80 (JPEG-LS) or a restart.
+_SCAN_END = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 256, 257, 262, 274
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
@@ -65,7 +66,7 @@ def inspect_png(path: Path, *, whole: bool = True) -> Facts:
 def inspect_jpeg(path: Path, *, whole: bool = True) -> Facts:
     """Walk the segments to the end-of-image marker, which a cut-off file lacks."""
     found_end = False
-    for marker, body in _jpeg_segments(path.read_bytes()) if whole else ():
+    for marker, body in jpeg_segments(path.read_bytes()) if whole else ():
         if marker == 0xE1 and body.startswith(_EXIF):
             _check_upright(_orientation(body[len(_EXIF) :]), path)
         found_end = marker == 0xD9
@@ -74,7 +75,7 @@ def inspect_jpeg(path: Path, *, whole: bool = True) -> Facts:
     return Facts(physical=False, colour=True, grey_tolerance=JPEG_ROUNDING)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment, ending with end-of-image where there is one."""
     at = 2
     while at + 2 <= len(data) and data[at] == 0xFF:

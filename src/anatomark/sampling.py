@@ -193,8 +193,12 @@ def sample_at(
         normalised = (2 * torch.minimum(index.clamp_min(0), size - 1) + 1) / size - 1
     elif interpolation != "linear":
         raise UsageError(f"interpolation is 'linear' or 'nearest', not {interpolation!r}")
-    flat = normalised.to(volume.dtype).reshape(1, *([1] * (dim - 1)), -1, dim)
+    # On the CPU torch works on the items of a batch in parallel, not on the points of one.
+    workers = torch.get_num_threads() if volume.device.type == "cpu" else 1
+    parts = workers if inside.numel() % workers == 0 else 1
+    flat = normalised.to(volume.dtype).reshape(parts, *([1] * (dim - 1)), -1, dim)
+    batch = volume[None].expand(parts, *volume.shape)
     mode = "bilinear" if interpolation == "linear" else "nearest"
-    values = grid_sample(volume[None], flat, mode=mode, padding_mode="border", align_corners=False)
-    values = values.reshape(volume.shape[0], *inside.shape)
+    values = grid_sample(batch, flat, mode=mode, padding_mode="border", align_corners=False)
+    values = values.transpose(0, 1).reshape(volume.shape[0], *inside.shape)
     return torch.where(inside, values, values.new_tensor(fill))

@@ -310,6 +310,8 @@ def test_a_full_disk_leaves_no_half_cohort_and_no_half_picture(small_disk, capsy
     assert main(words) == 2
     assert "no space left" in one_line(capsys)
     image = film(small_disk.parent / "a.png")
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(60_000))
     assert main(["show", str(image), "--out", str(small_disk / "p.png")]) == 2
     assert "no space left" in one_line(capsys)
-    assert list(small_disk.iterdir()) == []
+    assert list(small_disk.iterdir()) == [filler]

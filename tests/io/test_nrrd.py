@@ -52,8 +52,12 @@ def test_the_plain_header_is_read_as_it_stands(nrrd: Callable[..., Path]) -> Non
 
 @pytest.mark.parametrize(
     ("space", "sign"),
-    [("right-anterior-superior", (-1, -1, 1)), ("RAS", (-1, -1, 1)), ("left-anterior-superior", (1, -1, 1))],
-)  # fmt: skip
+    [
+        ("right-anterior-superior", (-1, -1, 1)),
+        ("RAS", (-1, -1, 1)),
+        ("left-anterior-superior", (1, -1, 1)),
+    ],
+)
 def test_other_anatomical_frames_become_lps(
     space: str, sign: tuple[int, ...], nrrd: Callable[..., Path]
 ) -> None:

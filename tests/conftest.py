@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,19 @@ def _to_sitk(image: Image) -> Any:
 def to_sitk() -> Callable[[Image], Any]:
     """Hand an image to SimpleITK, the independent judge of geometry."""
     return _to_sitk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB, where the system lets us mount one; else the test is skipped."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("no mount command")
+    if done.returncode:
+        pytest.skip("mounting needs rights that we do not have")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import struct
-import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -279,21 +278,6 @@ def test_an_unreadable_file(tmp_path, monkeypatch, capsys):
     else:
         assert main(["show", "a.nii.gz"]) == 2
         assert "permission denied" in one_line(capsys)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError:
-        pytest.skip("no mount command")
-    if done.returncode:
-        pytest.skip("mounting needs rights that we do not have")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_leaves_no_half_cohort_and_no_half_picture(small_disk, capsys):

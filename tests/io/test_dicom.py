@@ -210,6 +210,9 @@ def test_the_rescale_of_each_frame_is_its_own(
         transform = Dataset()
         transform.RescaleSlope, transform.RescaleIntercept = i + 1, -10 * i
         frame.PixelValueTransformationSequence = [transform]
+    common = Dataset()
+    common.RescaleSlope, common.RescaleIntercept = 77, 77  # a frame's own comes first
+    groups["SharedFunctionalGroupsSequence"][0].PixelValueTransformationSequence = [common]
     image = read_image(write_dicom(tmp_path / "mr.dcm", stored_volume, **groups, BitsStored=12))
 
     for i in range(5):

@@ -171,7 +171,12 @@ def test_every_colour_space_ends_in_the_same_rgb(name: str) -> None:
 
 def packed(path: Path, write_dicom: Writer, syntax: str, frame: bytes, array: Any) -> Path:
     """A file whose one frame is the given compressed stream."""
-    dataset = pydicom.dcmread(write_dicom(path, array, Modality="DX"))
+    return pack(write_dicom(path, array, Modality="DX"), syntax, frame)
+
+
+def pack(path: Path, syntax: str, frame: bytes) -> Path:
+    """Replace the pixels of a file by a compressed stream."""
+    dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([frame])
     dataset["PixelData"].is_undefined_length = True
@@ -226,17 +231,43 @@ def test_compressed_copies_of_one_image_agree(name: str) -> None:
     assert image.grid == plain.grid
 
 
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_compressed_pixels_are_rescaled_and_inverted_once(
-    inverted: bool, write_dicom: Writer, tmp_path: Path
+    inverted: bool, syntax: str, write_dicom: Writer, tmp_path: Path
 ) -> None:
-    tags = {"BitsStored": 12, "RescaleSlope": 2, "RescaleIntercept": -100, "Modality": "DX"}
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -100, "Modality": "DX"}
     tags |= {"PhotometricInterpretation": "MONOCHROME1"} if inverted else {}
-    dataset = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", PIXELS, **tags))
-    dataset.compress(RLELossless, generate_instance_uid=False)
-    dataset.save_as(tmp_path / "a.dcm")
-    stored = 4095 - PIXELS.astype(int) if inverted else PIXELS.astype(int)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").array, 2 * stored - 100)
+    path = write_dicom(tmp_path / "a.dcm", SMOOTH, **tags)
+    if syntax == RLELossless:
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    else:
+        pack(path, syntax, stream(SMOOTH, "JPEG2000", no_jp2=True))
+    stored = 255 - SMOOTH.astype(int) if inverted else SMOOTH.astype(int)
+    np.testing.assert_array_equal(read_image(path).array, 2 * stored - 100)
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (32, 41), (64, 80)])
+def test_a_jpeg_of_another_size_than_the_header_never_reaches_the_decoder(
+    shape: tuple[int, int], write_dicom: Writer, tmp_path: Path
+) -> None:
+    """GDCM would write past the end of its memory."""
+    other = np.zeros(shape, np.uint8)
+    path = packed(tmp_path / "a.dcm", write_dicom, JPEGBaseline8Bit, stream(other, "JPEG"), SMOOTH)
+    with pytest.raises(ImageError, match="its JPEG has another size than the header says"):
+        read_image(path)
+
+
+def test_a_jpeg_of_more_bits_than_the_header_is_refused(
+    write_dicom: Writer, tmp_path: Path
+) -> None:
+    jpeg = bytearray(stream(SMOOTH, "JPEG"))
+    jpeg[jpeg.index(b"\xff\xc0") + 4] = 12  # bits of a sample, in the frame header
+    path = packed(tmp_path / "a.dcm", write_dicom, JPEGBaseline8Bit, bytes(jpeg), SMOOTH)
+    with pytest.raises(ImageError, match="its JPEG is damaged or cut off"):
+        read_image(path)
 
 
 def test_a_compressed_file_cut_off_anywhere_is_refused(write_dicom: Writer, tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_a_series_is_chosen_by_number_by_uid_or_by_its_start(
     assert read_grid(study, series=series).shape[0] == depth
 
 
+def test_a_whole_uid_comes_before_others_that_start_the_same(
+    tmp_path: Path, stored_volume: Any, write_series: Writer
+) -> None:
+    write_series(tmp_path / "a", stored_volume, series=4)
+    write_series(tmp_path / "b", stored_volume[:2], series=44)
+    assert len(read_image(tmp_path, series=f"{ROOT}.4").array) == 5
+
+
 @pytest.mark.parametrize(("series", "found"), [("4", "no"), ("", "no"), (ROOT, "2")])
 def test_a_choice_that_fits_none_or_several_lists_them_again(
     series: str, found: str, study: Path
@@ -83,11 +91,12 @@ def test_a_scout_in_the_same_series_is_left_out_with_a_warning(
 ) -> None:
     folder = write_series(tmp_path, stored_volume)
     write_dicom(
-        folder / "scout.dcm", stored_volume[0], SeriesInstanceUID=f"{ROOT}.3", SeriesNumber=3,
+        folder / "0" / "scout.dcm", stored_volume[0], SeriesInstanceUID=f"{ROOT}.3", SeriesNumber=3,
         ImagePositionPatient=[0, 0, 0], ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
         PixelSpacing=[1, 1], SliceThickness=500, SeriesDescription="scout",
     )  # fmt: skip
 
+    # the scout is found first, but the largest part is number 1
     assert [(s.name, len(s.planes)) for s in list_series(folder)] == [("3.1", 5), ("3.2", 1)]
     with pytest.warns(ImageWarning, match=r"1 images of the series .* --series 3\.2"):
         image = read_image(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,22 +79,6 @@ def test_a_folder_or_a_file_in_the_way_is_an_error(tmp_path):
 def test_an_unwritable_folder_is_an_error():
     with pytest.raises(WriteError, match=r"/proc/anatomark/a\.txt: cannot be written"):
         files.write_text("/proc/anatomark/a.txt", "x")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 64 KiB, where the system lets us mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError:
-        pytest.skip("no mount command")
-    if done.returncode:
-        pytest.skip("mounting needs rights that we do not have")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_is_one_error_and_nothing_half_written(small_disk):

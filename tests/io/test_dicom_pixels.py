@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,6 +295,17 @@ def test_a_damaged_stream_and_a_film_codec_are_refused(write_dicom: Writer, tmp_
             ImageError, match=r"broken\.dcm: its (pixels .* cannot be decoded|JPEG)"
         ):
             read_image(path)
+
+
+def test_the_guesses_of_gdcm_are_not_printed() -> None:
+    """It tries decoders of 8, 12 and 16 bits in turn and complains of each that does not fit."""
+    code = "import sys; from anatomark.io.images import read_image; read_image(sys.argv[1])"
+    path = get_testdata_file("JPGExtended.dcm", download=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

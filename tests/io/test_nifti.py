@@ -137,6 +137,21 @@ def test_sform_and_qform_that_differ_are_chosen_between_as_itk_does_and_reported
     assert grid.origin.tolist() == pytest.approx(list(sitk.ReadImage(str(path)).GetOrigin()))
 
 
+def test_the_sform_is_preferred_where_the_two_differ_by_rounding_only(tmp_path: Path) -> None:
+    """Near half a turn a float32 quaternion is worth three digits, the sform seven."""
+    rotation = Rotation.from_rotvec(np.array([0.6, 0.8, 0.0]) * (np.pi - 1e-4)).as_matrix()
+    picture = sitk.GetImageFromArray(np.zeros((90, 90, 90), np.uint8))
+    picture.SetDirection((rotation * [-1, -1, 1]).ravel().tolist())
+    path = tmp_path / "image.nii"
+    sitk.WriteImage(picture, str(path))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<2h", data, CODES, 1, 2)
+    path.write_bytes(data)
+    grid = read_grid(path)
+    expected = picture.TransformIndexToPhysicalPoint((89, 89, 89))
+    np.testing.assert_allclose(grid.to_world((89, 89, 89)), expected, atol=1e-4)
+
+
 def test_a_file_without_orientation_is_read_with_a_warning(patched: Callable[..., Path]) -> None:
     path = patched((CODES, "2h", (0, 0)))
     with pytest.warns(ImageWarning, match="has no orientation"):

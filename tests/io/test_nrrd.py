@@ -118,6 +118,17 @@ def test_a_file_without_spacing_is_in_pixels_until_it_is_given(
     assert read_grid(path, spacing=(1, 2, 3)) == Grid((4, 5, 6), spacing=(1, 2, 3))
 
 
+def test_an_axis_of_channels_needs_no_spacing(nrrd: Callable[..., Path]) -> None:
+    path = nrrd(
+        *PLAIN, (DIRECTIONS, "spacings: nan 0.5 0.75 2"), ("dimension: 3", "dimension: 4"),
+        ("sizes: 6 5 4", "sizes: 2 6 5 4"), ("kinds: domain", "kinds: vector domain"),
+        data=np.stack([ARRAY, -ARRAY], axis=-1).tobytes(),
+    )  # fmt: skip
+    image = read_image(path)
+    assert image.grid == Grid((4, 5, 6), spacing=(0.5, 0.75, 2))
+    np.testing.assert_array_equal(image.array, [ARRAY, -ARRAY])
+
+
 def test_layers_of_vectors_have_no_spacing_of_their_own(
     tmp_path: Path, make_grid: Callable[..., Grid]
 ) -> None:
@@ -172,6 +183,8 @@ def test_damage_in_compressed_voxels_is_found(nrrd: Callable[..., Path]) -> None
         damaged = packed[:at] + bytes([packed[at] ^ 1]) + packed[at + 1 :]
         with pytest.raises(ImageError, match="damaged|cut off"):
             read_image(nrrd(("encoding: raw", "encoding: gzip"), data=damaged))
+    with pytest.raises(ImageError, match="cut off"):  # only the checksum is missing
+        read_image(nrrd(("encoding: raw", "encoding: gzip"), data=packed[:-4]))
 
 
 def test_text_voxels_are_read_only_where_all_are_there(nrrd: Callable[..., Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -23,6 +25,23 @@ def test_a_complaint_becomes_one_warning(
             os.write(descriptor, b"Corrupt JPEG data: bad code\nPremature end of JPEG file\n")
     assert len(seen) == 1
     assert capfd.readouterr() == ("", "")
+
+
+BUFFERED = """
+import ctypes, pathlib
+from anatomark.io.printed import told
+with told(pathlib.Path("xray.jpg"), quiet=True):
+    ctypes.CDLL(None).printf(b"Corrupt JPEG data: still in the buffer of C\\n")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the C library of the process")
+def test_what_c_has_in_its_buffer_is_caught_too() -> None:
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", BUFFERED], capture_output=True, text=True, check=True, env=usual
+    )
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_what_others_print_meanwhile_goes_where_it_was_meant(

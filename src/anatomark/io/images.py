@@ -145,8 +145,6 @@ def _is_dicom_source(file: Path, series: str | None) -> bool:
 
 def _grid(file: Path, header: Header, facts: Facts, spacing: Spacing) -> Grid:
     """The grid in mm; in pixels where neither the file nor ``spacing`` says how large they are."""
-    if not facts.physical:
-        header = replace(header, spacing=(1.0,) * len(header.spacing))
     stated = header.grid(file)  # checks the number of axes, too
     grid = facts.grid or stated
     if facts.scale_mm != 1:

@@ -22,7 +22,8 @@ from anatomark.io.itk_files import captured_stderr
 
 _LIBRARY = re.compile(
     r"_?TIFF|LZW|ZIP|PackBits|Fax|.*JPEG|libpng|Premature end|Invalid|Bogus|Unsupported"
-    r"|Uncompress|Warning: unknown JFIF|Huffman|Meta(Image|Object)|\*\* ERROR| +ideal =|Marker handler"
+    r"|Uncompress|Warning: unknown JFIF|Huffman|Meta(Image|Object)"
+    r"|\*\* ERROR| +ideal =|Marker handler"
 )
 # A library's guess at the format that failed, or a remark that says nothing about the picture.
 _HARMLESS = re.compile(

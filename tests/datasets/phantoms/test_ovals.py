@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anatomark.datasets.phantoms.blocks import blocks, local_points
-from anatomark.datasets.phantoms.ct_solids import Ellipsoid
+from anatomark.datasets.phantoms.ct_solids import Ellipsoid, Solid
 from anatomark.datasets.phantoms.ovals import Oval, Stem
 from anatomark.datasets.phantoms.prostate_pose import turned
 from anatomark.datasets.phantoms.windows import Hulls, windows
@@ -59,7 +59,7 @@ def test_a_stem_is_as_far_as_its_nearest_ring_of_axis_points(seed: int) -> None:
 @given(seeds)
 def test_no_voxel_that_a_solid_touches_is_left_out_of_its_window(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    solids = [_oval(rng), _stem(rng), _oval(rng)]
+    solids: list[Solid] = [_oval(rng), _stem(rng), _oval(rng)]
     steps = [np.arange(-20, 20, 2.0, dtype=np.float32)] * 3
     block = (slice(3, 17), slice(0, 14), slice(2, 20))
     local = local_points(steps, block)

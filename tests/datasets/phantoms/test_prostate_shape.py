@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anatomark.datasets.phantoms.prostate_shape import LANDMARK_NAMES, Gland, draw_gland
@@ -26,6 +26,7 @@ def _inner_grid(gland: Gland, count: int = 36) -> tuple[FloatArray, FloatArray]:
 glands = st.integers(0, 10_000).map(_gland)
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_the_landmarks_lie_on_the_surface(gland: Gland) -> None:
     assert gland.landmarks.shape == (len(LANDMARK_NAMES), 3)
@@ -33,6 +34,7 @@ def test_the_landmarks_lie_on_the_surface(gland: Gland) -> None:
     assert np.abs(gland.distance(gland.landmarks.T)).max() < 1e-7
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_the_apex_is_the_lowest_point_of_the_gland(gland: Gland) -> None:
     points, spacing = _inner_grid(gland)
@@ -42,6 +44,7 @@ def test_the_apex_is_the_lowest_point_of_the_gland(gland: Gland) -> None:
     assert np.linalg.norm(tip[:2] - apex[:2]) < 2.5
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_the_bladder_neck_is_where_the_urethra_enters_near_the_top(gland: Gland) -> None:
     points, spacing = _inner_grid(gland)
@@ -54,6 +57,7 @@ def test_the_bladder_neck_is_where_the_urethra_enters_near_the_top(gland: Gland)
     assert neck[1] < base[:, 1].mean() + spacing[1]
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_the_posterior_median_is_the_last_point_on_the_midline_half_way_up(gland: Gland) -> None:
     point = gland.landmarks[2]
@@ -68,6 +72,7 @@ def test_the_posterior_median_is_the_last_point_on_the_midline_half_way_up(gland
     assert (gland.level(line) < 1).all()
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_the_box_holds_the_gland(gland: Gland) -> None:
     low, high = gland.box()
@@ -77,6 +82,7 @@ def test_the_box_holds_the_gland(gland: Gland) -> None:
     assert (gland.level(around[outside].T) > 1).all()
 
 
+@settings(max_examples=15)
 @given(glands)
 def test_distances_are_in_mm_at_the_surface(gland: Gland) -> None:
     rng = np.random.default_rng(1)

@@ -121,7 +121,7 @@ def _speckle(view: View, grid: Grid, rng: np.random.Generator) -> Field:
     steps = np.maximum(0.6 * sizes, 0.9 * voxel)
     lengths = np.array(view.lengths_mm[::-1])
     shape = tuple(int(n) for n in np.clip(np.ceil(lengths / steps), 8, _MOST_NODES))
-    joined = tuple(int(axis) for axis in np.flatnonzero(steps < 0.8 * sizes))
+    joined = tuple(int(axis) for axis in np.flatnonzero(steps < 0.95 * sizes))
     power = np.square(_joined(rng.standard_normal(shape, np.float32), joined))
     power += np.square(_joined(rng.standard_normal(shape, np.float32), joined))
     looks = max(1.0, float(np.prod(steps / (0.75 * sizes))))

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -16,15 +16,17 @@ from anatomark.geometry import FloatArray, Grid
 
 Block = tuple[slice, ...]
 
-_EDGE, _SMALL_EDGE = 32, 64  # few calls for a coarse image, where all is near
-_SMALL = 1_000_000
+_EDGE = 40  # smaller: more calls; larger: more to look at that is far from a solid
 _MOST_THREADS = 4
+_WORTH_THREADS = 1_000_000  # voxels
 
 
 def blocks(shape: tuple[int, ...]) -> list[Block]:
-    """Slices that cut an array into cubes; the last ones along an axis may be smaller."""
-    edge = _EDGE if math.prod(shape) > _SMALL else _SMALL_EDGE
-    cuts = [[slice(a, min(a + edge, n)) for a in range(0, n, edge)] for n in shape]
+    """Slices that cut an array into blocks of nearly the same size."""
+    cuts = []
+    for n in shape:
+        ends = np.linspace(0, n, math.ceil(n / _EDGE) + 1).astype(int).tolist()
+        cuts.append([slice(first, last) for first, last in pairwise(ends)])
     return list(product(*cuts))
 
 
@@ -32,7 +34,7 @@ def each_block(work: Callable[[Block], None], shape: tuple[int, ...]) -> None:
     """Call ``work`` for every block, on the processors there are; blocks must not share output."""
     everything = blocks(shape)
     threads = min(_MOST_THREADS, _processors(), len(everything))
-    if threads < 2:
+    if threads < 2 or math.prod(shape) < _WORTH_THREADS:
         for block in everything:
             work(block)
         return

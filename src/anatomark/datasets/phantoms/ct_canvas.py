@@ -21,9 +21,9 @@ from anatomark.geometry import FloatArray, Grid
 
 Grain = tuple[Field, float]
 
-_SLAB_VOXELS = 1 << 15
-_SMALL_WINDOW = 1 << 12
-_BATCHED_WINDOW = 1 << 12
+_SLAB_VOXELS = 1 << 16
+_SMALL_WINDOW = 1 << 14
+_BATCHED_WINDOW = 1 << 13
 _LATTICE_MM = 6.0
 _OUTSIDE_MM = 1e4
 _FIXED_POINT_STEPS = 60
@@ -128,6 +128,7 @@ class Canvas:
         self.xyz = body_coordinates(grid, frame)
         #: Width of an edge: the scanner's blur, or the voxel where that is larger.
         self.edge_mm = max(blur_mm, float(np.prod(grid.spacing)) ** (1 / grid.dimension))
+        self._numbers = np.arange(self.values.size).reshape(grid.shape)
         self._to_body = frame.linear @ grid.index_to_world_matrix
         self._to_body_reach = 1.3 * np.abs(self._to_body).sum(axis=1)
         self._to_index = np.linalg.inv(self._to_body)
@@ -261,9 +262,8 @@ class Canvas:
     ) -> None:
         if not pieces:
             return
-        capsules, windows = zip(*pieces, strict=True)
         values = self.values.reshape(-1)
-        for flat, part in covers(self.xyz, capsules, windows, grow=grow, edge_mm=self.edge_mm):
+        for flat, part in covers(self.xyz, self._numbers, pieces, grow=grow, edge_mm=self.edge_mm):
             old = values[flat]
             change = np.float32(hu) - old
             if grain is not None:
@@ -289,6 +289,8 @@ class Canvas:
         thickness = float(np.median([solid.thickness for solid, _ in touched]))
         for slab in self._slabs(around):
             inner = distance[_seen_from(around, slab)]
+            if inner.min() > most + self.edge_mm / 2:
+                continue
             for coat in coats:
                 grown = inner - np.float32(coat.grow)
                 part = self.cover(grown, thickness=thickness + 2 * coat.grow)
@@ -297,7 +299,8 @@ class Canvas:
     def fill(self, distance: Field, hu: float, *, grain: Grain | None = None) -> None:
         """Fill where a distance over the whole canvas is negative."""
         for slab in self._slabs(tuple(slice(0, n) for n in self.grid.shape)):
-            self._blend(slab, self.cover(distance[slab]), hu, grain)
+            if distance[slab].min() < self.edge_mm / 2:
+                self._blend(slab, self.cover(distance[slab]), hu, grain)
 
     def _blend(self, here: Window, part: Field, hu: float, grain: Grain | None) -> None:
         target = self.values[here]
@@ -364,15 +367,10 @@ def _lattice_points(grid: Grid, frame: BodyFrame) -> FloatArray:
 
 def body_coordinates(grid: Grid, frame: BodyFrame) -> Field:
     """Standard-body coordinates ``(D, *shape)`` of all voxel centres."""
-    dim = grid.dimension
-    bend = frame.ripple(_lattice_points(grid, frame)).astype(np.float32)
-    steps = frame.linear @ grid.index_to_world_matrix
-    first = frame.linear @ (grid.origin - frame.origin)
-    xyz = np.empty((dim, *grid.shape), np.float32)
-    for row in range(dim):
-        xyz[row] = spread(np.ascontiguousarray(bend[..., row]), grid.shape)
-        for axis in range(dim):
-            ramp = steps[row, axis] * np.arange(grid.size_xyz[axis])
-            ramp = ramp + first[row] if axis == 0 else ramp
-            xyz[row] += ramp.astype(np.float32).reshape([-1] + [1] * axis)
+    places = _lattice_points(grid, frame)
+    # The straight part comes through the interpolation unchanged, the ripple nearly so.
+    places += frame.ripple(places)
+    xyz = np.empty((grid.dimension, *grid.shape), np.float32)
+    for row, coordinate in enumerate(np.moveaxis(places.astype(np.float32), -1, 0)):
+        xyz[row] = spread(np.ascontiguousarray(coordinate), grid.shape)
     return xyz

@@ -10,66 +10,70 @@ from numpy.typing import NDArray
 from anatomark.datasets.phantoms.ct_solids import Capsule, Field
 
 Window = tuple[slice, ...]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.intp]
 
-_VOXELS_AT_ONCE = 1 << 18
+_VOXELS_AT_ONCE = 1 << 17
 
 
 def covers(
     xyz: Field,
-    capsules: Sequence[Capsule],
-    windows: Sequence[Window],
+    numbers: Indices,
+    pieces: Sequence[tuple[Capsule, Window]],
     *,
     grow: float,
     edge_mm: float,
 ) -> Iterator[tuple[Indices, Field]]:
     """Flat voxel numbers and how much (0…1) of each the capsules fill, in a few portions.
 
-    ``xyz (D, *shape)`` are body coordinates; only voxels in a capsule's own window are looked at.
+    ``xyz (D, *shape)`` are body coordinates, ``numbers`` the flat number of each voxel; only
+    voxels in a capsule's own window are looked at.
     """
-    numbers = [_voxels(window, xyz.shape[1:]) for window in windows]
-    volumes = np.array([len(voxels) for voxels in numbers])
-    portion = np.cumsum(volumes) // _VOXELS_AT_ONCE
-    for part_number in np.unique(portion):
-        rows = np.flatnonzero(portion == part_number).tolist()
-        owner = np.repeat(np.arange(len(rows)), volumes[rows])
-        flat = np.concatenate([numbers[row] for row in rows])
-        part = _fill([capsules[row] for row in rows], owner, xyz, flat, grow=grow, edge_mm=edge_mm)
+    volumes = np.array([numbers[window].size for _, window in pieces])
+    portions = np.cumsum(volumes) // _VOXELS_AT_ONCE
+    for portion in np.unique(portions):
+        rows = np.flatnonzero(portions == portion).tolist()
+        windows = [pieces[row][1] for row in rows]
+        places = [xyz[(slice(None), *window)].reshape(len(xyz), -1) for window in windows]
+        part = _fill(
+            [pieces[row][0] for row in rows],
+            volumes[rows],
+            np.concatenate(places, axis=1),
+            grow=grow,
+            edge_mm=edge_mm,
+        )
         inside = part > 0
         if inside.any():
+            flat = np.concatenate([numbers[window].ravel() for window in windows])
             yield _largest(flat[inside], part[inside])
 
 
-def _voxels(window: Window, shape: tuple[int, ...]) -> Indices:
-    """Flat numbers of the voxels of a window."""
-    numbers = np.zeros(1, np.int64)
-    for part, count in zip(window, shape, strict=True):
-        numbers = np.add.outer(numbers * count, np.arange(part.start, part.stop)).ravel()
-    return numbers
-
-
 def _fill(
-    capsules: Sequence[Capsule],
-    owner: Indices,
-    xyz: Field,
-    flat: Indices,
-    *,
-    grow: float,
-    edge_mm: float,
+    capsules: Sequence[Capsule], volumes: Indices, places: Field, *, grow: float, edge_mm: float
 ) -> Field:
+    """How much of each voxel its capsule fills; ``volumes`` voxels belong to each capsule."""
+
+    def each(values: Sequence[float] | Field) -> Field:
+        return np.repeat(np.asarray(values, np.float32), volumes)
+
     start = np.array([c.start for c in capsules], np.float32)
-    along = np.array([c.end - c.start for c in capsules], np.float32)
-    square = np.maximum((along**2).sum(axis=1), np.float32(1e-6))
-    radius = np.array([c.radius for c in capsules], np.float32)
-    change = np.array([c.end_radius for c in capsules], np.float32) - radius
-    thickness = np.array([c.thickness for c in capsules], np.float32) + np.float32(2 * grow)
-    parts = [xyz[d].ravel()[flat] - start[owner, d] for d in range(len(xyz))]
-    where = sum(part * along[owner, d] for d, part in enumerate(parts)) / square[owner]
-    where = np.minimum(np.maximum(where, 0), 1).astype(np.float32)
-    apart = sum((part - where * along[owner, d]) ** 2 for d, part in enumerate(parts))
-    depth = (radius + np.float32(grow))[owner] + where * change[owner] - np.sqrt(apart)
-    share = np.minimum(np.maximum(np.float32(0.5) + depth / np.float32(edge_mm), 0), 1)
-    filled: Field = share * np.clip(thickness / np.float32(edge_mm), 0, 1)[owner]
+    step = np.array([c.end - c.start for c in capsules], np.float32)
+    square = np.maximum((step**2).sum(axis=1), np.float32(1e-6))
+    parts = [part - each(first) for part, first in zip(places, start.T, strict=True)]
+    steps = [each(values) for values in step.T]
+    where = parts[0] * steps[0]
+    for part, along in zip(parts[1:], steps[1:], strict=True):
+        where += part * along
+    where *= each(1 / square)
+    np.minimum(np.maximum(where, 0, out=where), 1, out=where)
+    apart = np.zeros_like(where)
+    for part, along in zip(parts, steps, strict=True):
+        aside = part - where * along
+        apart += aside * aside
+    depth = each([c.radius + grow for c in capsules]) - np.sqrt(apart, out=apart)
+    depth += where * each([c.end_radius - c.radius for c in capsules])
+    filled: Field = depth / np.float32(edge_mm) + np.float32(0.5)
+    np.minimum(np.maximum(filled, 0, out=filled), 1, out=filled)
+    filled *= each([min(max(c.thickness + 2 * grow, 0.0) / edge_mm, 1.0) for c in capsules])
     return filled
 
 

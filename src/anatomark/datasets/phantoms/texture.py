@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from anatomark.errors import UsageError
 from anatomark.geometry import FloatArray
 
+_CHUNK = 1 << 16
+_PLANE = 8192  # values from which on a plane is worth a turn of a Python loop
+
 
 def stream(seed: int, *names: str) -> np.random.Generator:
     """Return a random generator of its own for each purpose.
@@ -62,7 +65,9 @@ def smooth_noise(
 def _standardised(field: NDArray[Any]) -> NDArray[Any]:
     """Shift and scale in place to zero mean and unit standard deviation (a constant to zero)."""
     field -= field.mean(dtype=np.float64).astype(np.float32)
-    variance = np.mean([np.square(plane).mean() for plane in field], dtype=np.float64)
+    flat = field.reshape(-1)
+    parts = [flat[first : first + _CHUNK] for first in range(0, flat.size, _CHUNK)]
+    variance = sum(float(np.square(part).sum(dtype=np.float64)) for part in parts) / flat.size
     field *= np.float32(1 / np.sqrt(variance) if variance > 0 else 1)
     return field
 
@@ -79,17 +84,29 @@ def _refine(field: NDArray[Any], axis: int, size: int, step: float) -> NDArray[A
     weights = _cubic_weights(at - base)
     weights /= np.sqrt((weights**2).sum(axis=0))  # as strong between the nodes as at them
     table = weights.astype(np.float32).reshape(4, size, *(1,) * (field.ndim - axis - 1))
-    if axis > 0:
-        refined: NDArray[Any] = field.take(base, axis=axis) * table[0]
-        for offset in (1, 2, 3):
-            refined += field.take(base + offset, axis=axis) * table[offset]
+    refined = np.empty((*field.shape[:axis], size, *field.shape[axis + 1 :]), np.float32)
+    if axis == 0 and field[0].size >= _PLANE:
+        _refine_planes(field, base, table, refined)
         return refined
-    refined = np.empty((size, *field.shape[1:]), np.float32)
-    for row, first in enumerate(base):  # one plane at a time stays in the processor's cache
-        plane = np.multiply(field[first], table[0, row], out=refined[row, ...])
-        for offset in (1, 2, 3):
-            plane += field[first + offset] * table[offset, row]
+    spare = np.empty_like(refined)
+    for offset in range(4):
+        part = refined if offset == 0 else spare
+        np.take(field, base + offset, axis=axis, out=part, mode="clip")
+        part *= table[offset]
+        if offset > 0:
+            refined += part
     return refined
+
+
+def _refine_planes(
+    field: NDArray[Any], base: NDArray[np.intp], table: NDArray[Any], refined: NDArray[Any]
+) -> None:
+    """Do the same along the first axis, one plane at a time: it stays in the processor's cache."""
+    spare = np.empty_like(refined[0])
+    for row, first in enumerate(base):
+        np.multiply(field[first], table[0, row], out=refined[row])
+        for offset in (1, 2, 3):
+            refined[row] += np.multiply(field[first + offset], table[offset, row], out=spare)
 
 
 def _cubic_weights(t: FloatArray) -> FloatArray:

@@ -88,7 +88,7 @@ class Root:
         up = np.clip(height / self.junction_height_mm, 0, 1)
         round_part = self.annulus_mm + (self.junction_mm - self.annulus_mm) * up
         oval = 1 + self.ovalness * np.cos(2 * angle) * (1 - up)
-        lobe = np.cos(np.pi / 2 * aside) ** 2 * np.sin(np.pi * up**0.85)
+        lobe = np.cos(np.pi / 2 * aside) ** 2 * np.sin(np.pi * (0.8 * up + 0.2 * np.sqrt(up)))
         wall: FloatArray = round_part * oval + self.bulge_mm[cusp].astype(up.dtype) * lobe
         return wall
 
@@ -130,7 +130,8 @@ class Root:
         low = self.hinge_heights_mm[cusp]
         edge = low + (self.commissure_heights_mm[after] - low) * aside**2
         edge = edge.astype(np.asarray(inwards).dtype)
-        height: FloatArray = edge * (1 - inwards) ** 1.3 + self.coaptation_mm * inwards**1.6
+        falling = (1 - inwards) * np.sqrt(1 - inwards)
+        height: FloatArray = edge * falling + self.coaptation_mm * inwards * np.sqrt(inwards)
         return height
 
     def leaflet_point(self, angle: float, inwards: float) -> FloatArray:
@@ -159,7 +160,8 @@ class Root:
         """Box around the root, its bulges and the piece of outflow tract below."""
         widest = max(self.annulus_mm, self.junction_mm) + float(self.bulge_mm.max()) + 1
         middle = self.origin + self.axes[2] * (self.top_mm - _BELOW_MM) / 2
-        half = np.hypot(widest, (self.top_mm + _BELOW_MM) / 2)
+        along = np.abs(self.axes[2])
+        half = widest * np.sqrt(1 - along**2) + along * (self.top_mm + _BELOW_MM) / 2
         return middle - half, middle + half
 
 

@@ -251,6 +251,24 @@ def test_compressed_pixels_are_rescaled_and_inverted_once(
     np.testing.assert_array_equal(read_image(path).array, 2 * stored - 100)
 
 
+def test_a_compressed_file_whose_header_lacks_a_word_is_refused(
+    write_dicom: Writer, tmp_path: Path
+) -> None:
+    whole = packed(
+        tmp_path / "a.dcm",
+        write_dicom,
+        JPEG2000Lossless,
+        stream(SMOOTH, "JPEG2000", no_jp2=True),
+        SMOOTH,
+    )
+    for name in ("PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated"):
+        dataset = pydicom.dcmread(whole)
+        del dataset[name]
+        dataset.save_as(tmp_path / "b.dcm")
+        with pytest.raises(ImageError, match=r"b\.dcm: "):
+            read_image(tmp_path / "b.dcm")
+
+
 @pytest.mark.parametrize("shape", [(16, 40), (32, 41), (64, 80)])
 def test_a_jpeg_of_another_size_than_the_header_never_reaches_the_decoder(
     shape: tuple[int, int], write_dicom: Writer, tmp_path: Path

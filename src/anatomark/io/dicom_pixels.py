@@ -126,8 +126,8 @@ def _native(dataset: Any) -> NDArray[Any]:
 
 def _decode(dataset: Any, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     """Compressed pixels by GDCM, from a copy that says nothing of rescaling or inversion."""
-    grey = dataset.PhotometricInterpretation in _GREY
     with dicom_errors(path):
+        grey = dataset.PhotometricInterpretation in _GREY
         _check_streams(dataset)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pixels.dcm"

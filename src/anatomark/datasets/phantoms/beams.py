@@ -14,7 +14,8 @@ from anatomark.datasets.phantoms.probe import View
 from anatomark.datasets.phantoms.texture import smooth_noise
 from anatomark.geometry import FloatArray, Grid
 
-_COARSE = (32, 48, 64)  # sweep, angle, depth: where shadows are followed
+# Sweep, angle, depth: where shadows are followed, for images of fine and of coarse voxels.
+_FINE, _COARSE = (32, 48, 64), (24, 32, 48)
 _DARKEST_DB = -45.0
 _MOST_NODES = 320
 
@@ -29,8 +30,9 @@ def beam_lattice(view: View, loss: Field, grid: Grid, rng: np.random.Generator) 
 
     ``loss`` is on ``grid``, in dB per mm.
     """
-    shadow = _shadows(view, loss, grid)
-    shadow += _lost_contact(rng)
+    nodes = _COARSE if coarse(grid) else _FINE
+    shadow = _shadows(view, loss, grid, nodes)
+    shadow += _lost_contact(rng, nodes)
     lattice = _speckle(view, grid, rng)
     lattice += spread(shadow, lattice.shape)
     sweep, angle, depth = (_nodes(n) for n in lattice.shape)
@@ -81,12 +83,12 @@ def _nodes(count: int) -> FloatArray:
     return places
 
 
-def _shadows(view: View, loss: Field, grid: Grid) -> Field:
+def _shadows(view: View, loss: Field, grid: Grid, nodes: tuple[int, ...]) -> Field:
     """Sound lost on the way to each node, followed along the beams."""
-    sweep, angle, depth = (_nodes(n).astype(np.float32) for n in _COARSE)
+    sweep, angle, depth = (_nodes(n).astype(np.float32) for n in nodes)
     local = view.points(depth, angle[:, None], sweep[:, None, None])
-    found = np.ones(_COARSE, bool)
-    flat = np.zeros(_COARSE, np.intp)
+    found = np.ones(nodes, bool)
+    flat = np.zeros(nodes, np.intp)
     stride = 1
     for part, count, step in zip(local, grid.size_xyz, grid.spacing, strict=True):
         index = np.rint(part / np.float32(step) + np.float32((count - 1) / 2)).astype(np.intp)
@@ -94,16 +96,16 @@ def _shadows(view: View, loss: Field, grid: Grid) -> Field:
         flat += np.clip(index, 0, count - 1) * stride
         stride *= count
     lost = np.where(found, loss.reshape(-1).take(flat), np.float32(0))
-    lost *= np.float32(view.lengths_mm[0] / _COARSE[2])
+    lost *= np.float32(view.lengths_mm[0] / nodes[2])
     passed = np.cumsum(lost, axis=-1)
     passed -= lost  # an echo is not dimmed by what lies behind it
     shadows: Field = np.maximum(-passed, np.float32(_DARKEST_DB))
     return shadows
 
 
-def _lost_contact(rng: np.random.Generator) -> Field:
+def _lost_contact(rng: np.random.Generator, nodes: tuple[int, ...]) -> Field:
     """Beams that gas or lost contact at the probe's surface has darkened."""
-    patch = smooth_noise(_COARSE[:2], scale_voxels=(6, 6), rng=rng)
+    patch = smooth_noise(nodes[:2], scale_voxels=np.array(nodes[:2]) / 6, rng=rng)
     threshold = rng.uniform(1.4, 3.0)
     dim: Field = -np.float32(rng.uniform(8, 25)) * np.clip(
         (patch - np.float32(threshold)) * 3, 0, 1

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from anatomark.datasets.phantoms.ct_solids import Ellipsoid, Field
 from anatomark.geometry import FloatArray
 
-_TINY = np.float32(1e-4)
+_TINY = 1e-4
 
 
 def dot(xyz: Field, row: Sequence[float] | FloatArray, offset: float, *, spare: Field) -> Field:
     """``row @ xyz + offset`` for coordinates ``(3, ...)``; ``spare`` is overwritten."""
-    x, y, z = (np.float32(value) for value in row)
+    x, y, z = (float(value) for value in row)  # a Python number leaves the type as it is
     total: Field = np.multiply(xyz[0], x)
     total += np.multiply(xyz[1], y, out=spare)
     total += np.multiply(xyz[2], z, out=spare)
-    total += np.float32(offset)
+    total += offset
     return total
 
 
@@ -30,18 +31,23 @@ def dot(xyz: Field, row: Sequence[float] | FloatArray, offset: float, *, spare: 
 class Oval(Ellipsoid):
     """An ellipsoid, with the same distance as the one it derives from."""
 
-    def distance(self, xyz: Field) -> Field:
-        """Distance in mm to the surface, negative inside, at body coordinates ``(3, ...)``."""
+    @cached_property
+    def _rows(self) -> list[tuple[list[float], float, float]]:
+        """For each axis: its direction by its radius, the offset along it, and 1 / radius²."""
         axes = np.eye(3) if self.axes is None else self.axes
         rows = axes / self.radii[:, None]
-        offsets = -rows @ self.centre
+        offsets, weights = -rows @ self.centre, 1 / self.radii**2
+        return list(zip(rows.tolist(), offsets.tolist(), weights.tolist(), strict=True))
+
+    def distance(self, xyz: Field) -> Field:
+        """Distance in mm to the surface, negative inside, at body coordinates ``(3, ...)``."""
         spare, size, slope = (np.empty(xyz.shape[1:], np.float32) for _ in range(3))
         size[...], slope[...] = 0, 0
-        for row, offset, radius in zip(rows, offsets, self.radii, strict=True):
+        for row, offset, weight in self._rows:
             part = dot(xyz, row, offset, spare=spare)
             part *= part
             size += part
-            part *= np.float32(1 / radius**2)
+            part *= weight
             slope += part
         np.sqrt(slope, out=slope)
         slope += _TINY

@@ -149,10 +149,10 @@ class LatticePull:
             place, first = places[axis - 1], starts[axis - 1]
             part = (place - first).astype(np.float32).reshape(-1, *(1,) * (3 - axis))
             low = field.take(first - first[0], axis=axis)
-            high = field.take(first - first[0] + 1, axis=axis)
-            high -= low
-            high *= part
-            field = np.add(low, high, out=high)
+            field = field.take(first - first[0] + 1, axis=axis)
+            field -= low
+            field *= part
+            field += low
         return field
 
 

@@ -19,12 +19,12 @@ import numpy as np
 
 from anatomark import Grid, Landmarks, Sample
 from anatomark.datasets.phantoms import PHANTOMS
-from anatomark.datasets.phantoms.abdomen import abdomen_slice
-from anatomark.datasets.phantoms.chest import chest_xray
-from anatomark.datasets.phantoms.hand import hand_xray
-from anatomark.datasets.phantoms.head import head_xray
-from anatomark.datasets.phantoms.prostate import prostate_pair
-from anatomark.datasets.phantoms.thorax import thorax_ct, thorax_layout
+from anatomark.datasets.phantoms.ct.abdomen import abdomen_slice
+from anatomark.datasets.phantoms.ct.thorax import thorax_ct, thorax_layout
+from anatomark.datasets.phantoms.prostate.pair import prostate_pair
+from anatomark.datasets.phantoms.xray.chest import chest_xray
+from anatomark.datasets.phantoms.xray.hand import hand_xray
+from anatomark.datasets.phantoms.xray.head import head_xray
 
 Place = tuple[Grid, Landmarks]
 

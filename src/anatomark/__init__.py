@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from anatomark.data import Case, Cohort, Image, Landmarks, Sample
     from anatomark.errors import AnatomarkError
     from anatomark.geometry import Grid
-    from anatomark.io.cohorts import load_sample, read_cohort, write_cohort
-    from anatomark.io.images import read_image, write_image
-    from anatomark.io.landmarks import read_landmarks, write_landmarks
-    from anatomark.io.transforms import read_transform, write_transform
+    from anatomark.io.cohorts.files import load_sample, read_cohort, write_cohort
+    from anatomark.io.images.reading import read_image, write_image
+    from anatomark.io.landmarks.formats import read_landmarks, write_landmarks
+    from anatomark.io.transforms.formats import read_transform, write_transform
     from anatomark.maps import Affine, Chain, Displacement, Map, ThinPlate
     from anatomark.pictures import draw, save_picture
     from anatomark.sampling import resample
@@ -27,10 +27,10 @@ _HOMES = {
     "anatomark.data": ("Case", "Cohort", "Image", "Landmarks", "Sample"),
     "anatomark.errors": ("AnatomarkError",),
     "anatomark.geometry": ("Grid",),
-    "anatomark.io.cohorts": ("load_sample", "read_cohort", "write_cohort"),
-    "anatomark.io.images": ("read_image", "write_image"),
-    "anatomark.io.landmarks": ("read_landmarks", "write_landmarks"),
-    "anatomark.io.transforms": ("read_transform", "write_transform"),
+    "anatomark.io.cohorts.files": ("load_sample", "read_cohort", "write_cohort"),
+    "anatomark.io.images.reading": ("read_image", "write_image"),
+    "anatomark.io.landmarks.formats": ("read_landmarks", "write_landmarks"),
+    "anatomark.io.transforms.formats": ("read_transform", "write_transform"),
     "anatomark.maps": ("Affine", "Chain", "Displacement", "Map", "ThinPlate"),
     "anatomark.pictures": ("draw", "save_picture"),
     "anatomark.sampling": ("resample",),

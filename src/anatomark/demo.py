@@ -9,7 +9,7 @@ from anatomark import __version__
 from anatomark.data import Cohort, Sample
 from anatomark.datasets.phantoms import PHANTOMS, Phantom
 from anatomark.datasets.phantoms.cohorts import write_phantoms
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 from anatomark.pages import Page
 from anatomark.pictures import draw, save_picture
 

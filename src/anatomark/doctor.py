@@ -105,8 +105,8 @@ def _scratch() -> Check:
 
 def _coordinates() -> Check:
     """Write an oblique, left-handed volume and a RAS landmark file; a voxel must be found again."""
-    from anatomark.io.images import read_image, write_image
-    from anatomark.io.landmarks import read_landmarks, write_landmarks
+    from anatomark.io.images.reading import read_image, write_image
+    from anatomark.io.landmarks.formats import read_landmarks, write_landmarks
 
     turn = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]]) * [1, 1, -1]
     grid = Grid((5, 6, 7), (0.7, 1.1, 2.3), (-31, 12, 94), turn)

@@ -9,7 +9,7 @@ import pytest
 
 from anatomark import Affine, Grid, Image, Landmarks, read_landmarks, read_transform, write_image
 from anatomark.cli import main
-from anatomark.io.landmarks import write_landmarks
+from anatomark.io.landmarks.formats import write_landmarks
 
 MARKS = Landmarks(["tip", "base"], [[1.5, -2.0, 3.0], [4.0, 5.0, 6.25]])
 

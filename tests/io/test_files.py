@@ -120,6 +120,11 @@ def test_reading_says_what_is_wrong(tmp_path):
         files.check_readable(tmp_path, ImageError)
 
 
+def test_a_name_with_a_nul_is_an_error_like_any_other():
+    with pytest.raises(ImageError, match="not a file name"):
+        files.check_readable("a\0b.png", ImageError)
+
+
 def test_a_byte_order_mark_is_dropped(tmp_path):
     (tmp_path / "bom").write_bytes(b"\xef\xbb\xbfname")
     assert files.read_text(tmp_path / "bom", LandmarkError) == "name"

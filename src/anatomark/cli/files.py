@@ -29,8 +29,8 @@ def show(
     """Draw an image with its landmarks."""
     import matplotlib as mpl
 
-    from anatomark.io.images import read_image
-    from anatomark.io.landmarks import read_landmarks
+    from anatomark.io.images.reading import read_image
+    from anatomark.io.landmarks.formats import read_landmarks
     from anatomark.pictures import draw, save_picture
 
     mpl.use("agg")
@@ -101,7 +101,7 @@ def convert(
         kind = _convert_transform(source, target, direction, to_direction, from_frame, frame, grid)
         result: dict[str, Any] = {"written": str(target), "kind": kind}
     else:
-        from anatomark.io.landmarks import read_landmarks, write_landmarks
+        from anatomark.io.landmarks.formats import read_landmarks, write_landmarks
 
         marks = read_landmarks(
             source, grid=grid, spacing=None if image else size, format=from_format,
@@ -122,7 +122,7 @@ def convert(
 
 
 def _grid_of(image: Path, spacing: tuple[float, ...] | float | None) -> Any:
-    from anatomark.io.images import read_grid
+    from anatomark.io.images.reading import read_grid
 
     return read_grid(image, spacing=spacing)
 
@@ -158,7 +158,7 @@ def _convert_transform(
     grid: Any,
 ) -> str:
     from anatomark.io.files import suffix_of
-    from anatomark.io.transforms import read_transform, write_transform
+    from anatomark.io.transforms.formats import read_transform, write_transform
 
     if direction is None:
         raise UsageError(

@@ -59,6 +59,8 @@ def check_readable(path: str | os.PathLike[str], error: type[AnatomarkError]) ->
         raise error(
             f"cannot be read: {reason_of(fault)}", path=file, fix="check the path"
         ) from None
+    except ValueError:  # a NUL in the name
+        raise error("is not a file name", path=ascii(os.fspath(path)), fix="check it") from None
     if not first:
         raise error("the file is empty", path=file, fix="copy or export it again")
     return file

@@ -10,7 +10,7 @@ import pytest
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import CohortError, CohortWarning
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 
 run = IMPORTERS["aasce2019"]
 # Relative x of 68 points, then relative y, vertebra by vertebra: tl, tr, bl, br.

@@ -10,7 +10,7 @@ import pytest
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import AnatomarkError, CohortWarning
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 
 run = IMPORTERS["chest-xray"]
 # Top, bottom, outer border of the patient's right lung (left in the image), then of the left one.

@@ -17,7 +17,7 @@ from anatomark.datasets.importers.common import in_pixels
 from anatomark.datasets.importers.splits import divide
 from anatomark.errors import UsageError
 from anatomark.geometry import Grid
-from anatomark.io.cohorts import read_cohort
+from anatomark.io.cohorts.files import read_cohort
 
 run = IMPORTERS["csv"]
 

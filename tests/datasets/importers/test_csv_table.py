@@ -10,7 +10,7 @@ import pytest
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import AnatomarkError, CohortError, CohortWarning, UsageError
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 
 run = IMPORTERS["csv"]
 

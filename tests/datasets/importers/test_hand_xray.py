@@ -10,7 +10,7 @@ import pytest
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import CohortError, CohortWarning
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 
 run = IMPORTERS["hand-xray"]
 PIXELS = np.array([[10 + i, 50 - i] for i in range(37)])

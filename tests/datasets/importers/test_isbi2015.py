@@ -10,8 +10,8 @@ import pytest
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import AnatomarkError, CohortError, UsageError
-from anatomark.io.cohorts import load_sample, read_cohort
-from anatomark.io.isbi import ISBI_NAMES
+from anatomark.io.cohorts.files import load_sample, read_cohort
+from anatomark.io.landmarks.isbi import ISBI_NAMES
 
 run = IMPORTERS["isbi2015"]
 # Pixels as the annotators wrote them: whole numbers, 19 lines, then the classes.

@@ -13,7 +13,7 @@ import pytest
 from anatomark.data import Cohort
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import CohortWarning
-from anatomark.io.cohorts import load_sample, read_cohort
+from anatomark.io.cohorts.files import load_sample, read_cohort
 
 pytestmark = pytest.mark.realdata
 

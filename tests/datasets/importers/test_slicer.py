@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.errors import CohortError, CohortWarning
-from anatomark.io.cohorts import load_sample
+from anatomark.io.cohorts.files import load_sample
 
 run = IMPORTERS["slicer"]
 

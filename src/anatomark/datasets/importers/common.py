@@ -18,12 +18,18 @@ from anatomark.data import Case, Cohort, Landmarks
 from anatomark.datasets.importers.splits import divide
 from anatomark.errors import CohortError, CohortWarning, UsageError
 from anatomark.geometry import Grid
-from anatomark.io.cohort_checks import check_table, outside_names
-from anatomark.io.cohorts import free_name, raise_problems, read_cohort, staged_folder, write_cohort
+from anatomark.io.cohorts.checks import check_table, outside_names
+from anatomark.io.cohorts.files import (
+    free_name,
+    raise_problems,
+    read_cohort,
+    staged_folder,
+    write_cohort,
+)
 from anatomark.io.files import suffix_of, writing
-from anatomark.io.images import read_grid
-from anatomark.io.landmarks import write_landmarks
-from anatomark.io.placing import place
+from anatomark.io.images.reading import read_grid
+from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.io.landmarks.placing import place
 
 Spacing = float | Sequence[float] | None
 Origin = Literal["centre", "corner"]

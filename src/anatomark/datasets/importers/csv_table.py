@@ -22,9 +22,9 @@ from anatomark.datasets.importers.common import (
 from anatomark.datasets.importers.sources import find_image, folder, images_in, left_out, rows_of
 from anatomark.errors import CohortError, UsageError
 from anatomark.geometry import Unit
-from anatomark.io.cohort_files import parse_spacing
+from anatomark.io.cohorts.tables import parse_spacing
 from anatomark.io.files import stem_of
-from anatomark.io.landmarks import read_landmark_table, read_landmarks
+from anatomark.io.landmarks.formats import read_landmark_table, read_landmarks
 
 _IMAGE_COLUMNS = ("image", "case", "filename", "file", "id")
 _OWN = {"split", "patient", "pair", "spacing_mm"}

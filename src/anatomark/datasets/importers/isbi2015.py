@@ -22,8 +22,8 @@ from anatomark.datasets.importers.common import (
 from anatomark.datasets.importers.sources import first_folder, folder, images_in, numbers, rows_of
 from anatomark.errors import CohortError, UsageError
 from anatomark.io.files import stem_of
-from anatomark.io.isbi import ISBI_NAMES
-from anatomark.io.landmarks import read_landmarks
+from anatomark.io.landmarks.formats import read_landmarks
+from anatomark.io.landmarks.isbi import ISBI_NAMES
 
 _SPLITS = {"TrainingData": "train", "Test1Data": "test1", "Test2Data": "test2"}
 _OBSERVERS = ("senior", "junior")

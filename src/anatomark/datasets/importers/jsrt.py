@@ -20,7 +20,7 @@ from anatomark.datasets.importers.common import (
 )
 from anatomark.datasets.importers.sources import find_image, first_folder, folder, images_in
 from anatomark.errors import CohortError, UsageError
-from anatomark.io.landmarks import read_landmark_table
+from anatomark.io.landmarks.formats import read_landmark_table
 
 _TABLES = {"train.csv": "train", "val.csv": "val", "test.csv": "test"}
 _ABOUT = {

@@ -18,7 +18,7 @@ from anatomark.datasets.importers.common import (
 from anatomark.datasets.importers.sources import folder, images_in, left_out
 from anatomark.errors import CohortError
 from anatomark.io.files import stem_of, suffix_of
-from anatomark.io.landmarks import read_landmarks
+from anatomark.io.landmarks.formats import read_landmarks
 
 _MARKUPS = (".mrk.json", ".fcsv")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from anatomark.datasets.importers.common import PathLike, some
 from anatomark.errors import CohortError, CohortWarning
 from anatomark.io.files import read_text, stem_of, suffix_of
-from anatomark.io.images import IMAGE_SUFFIXES
+from anatomark.io.images.reading import IMAGE_SUFFIXES
 
 _DOCS = "see docs/cohorts.md for the folders that each layout expects"
 

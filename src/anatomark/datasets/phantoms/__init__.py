@@ -39,7 +39,7 @@ class Phantom:
 
 
 def _prostate(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.prostate import prostate_pair
+    from anatomark.datasets.phantoms.prostate.pair import prostate_pair
 
     # The ultrasound is a cube, as in Fang 2023; its side is that of the MR's slices.
     pair = prostate_pair(seed, mr_shape=shape, us_shape=(shape[-1],) * 3)
@@ -47,31 +47,31 @@ def _prostate(seed: int, shape: Shape) -> Drawn:
 
 
 def _head(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.head import head_xray
+    from anatomark.datasets.phantoms.xray.head import head_xray
 
     return Drawn((head_xray(seed, shape=shape),))
 
 
 def _hand(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.hand import hand_xray
+    from anatomark.datasets.phantoms.xray.hand import hand_xray
 
     return Drawn((hand_xray(seed, shape=shape),))
 
 
 def _chest(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.chest import chest_xray
+    from anatomark.datasets.phantoms.xray.chest import chest_xray
 
     return Drawn((chest_xray(seed, shape=shape),))
 
 
 def _thorax(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.thorax import thorax_ct
+    from anatomark.datasets.phantoms.ct.thorax import thorax_ct
 
     return Drawn((thorax_ct(seed, shape=shape),))
 
 
 def _abdomen(seed: int, shape: Shape) -> Drawn:
-    from anatomark.datasets.phantoms.abdomen import abdomen_slice
+    from anatomark.datasets.phantoms.ct.abdomen import abdomen_slice
 
     return Drawn((abdomen_slice(seed, shape=shape),))
 

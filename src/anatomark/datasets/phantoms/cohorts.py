@@ -14,10 +14,10 @@ from anatomark.datasets.importers.splits import divide
 from anatomark.datasets.phantoms import PHANTOMS, Drawn, Phantom, phantom_shape
 from anatomark.errors import LossWarning, UsageError
 from anatomark.geometry import Grid
-from anatomark.io.cohorts import read_cohort, staged_folder, write_cohort
-from anatomark.io.images import write_image
-from anatomark.io.landmarks import write_landmarks
-from anatomark.io.transforms import write_transform
+from anatomark.io.cohorts.files import read_cohort, staged_folder, write_cohort
+from anatomark.io.images.reading import write_image
+from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.io.transforms.formats import write_transform
 
 
 def write_phantoms(

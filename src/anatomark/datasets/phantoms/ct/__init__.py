@@ -1,0 +1,1 @@
+"""Thorax CT and abdomen slices, painted in Hounsfield units."""

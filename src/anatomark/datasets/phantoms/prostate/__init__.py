@@ -1,0 +1,1 @@
+"""Prostate: one pelvis, seen by an MR scanner and by an ultrasound probe."""

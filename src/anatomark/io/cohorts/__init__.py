@@ -1,0 +1,1 @@
+"""Cohorts on disk: ``files`` reads and writes, ``cases`` opens, ``checks`` finds all problems."""

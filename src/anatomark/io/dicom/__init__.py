@@ -1,0 +1,1 @@
+"""DICOM files and series: ``reading`` on top; headers, pixels, spacing and stacking below."""

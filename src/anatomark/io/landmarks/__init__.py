@@ -1,0 +1,1 @@
+"""Landmark files: the table of ``formats``, and one file for each."""

@@ -1,0 +1,1 @@
+"""Transform files: the table of ``formats``; ITK's files and transforms, matrices in text."""

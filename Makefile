@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BASE := $(VENV)/.base
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Threads of torch in each of the test processes: two processes share the machine's cores.
 TEST_WORKERS ?= 2
 
@@ -11,15 +13,20 @@ TEST_WORKERS ?= 2
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-$(READY): pyproject.toml constraints.txt
+$(BASE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "anatomark needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "no venv: on Debian, apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Setting up $(VENV): a few minutes the first time"
+	$(PIP) -e .
 	@touch $@
 
-demo: $(READY)  ## Make phantoms, draw them, and write demo/index.html.
+$(READY): $(BASE)
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(BASE)  ## Make phantoms, draw them, and write demo/index.html.
 	$(BIN)/anatomark demo --out demo
 
 test: $(READY)  ## Run the tests.
@@ -30,14 +37,14 @@ check: $(READY)  ## Style, types, layers, and the code and links of the docs.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py tests/test_docs.py
-	$(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 format: $(READY)  ## Put the code in order.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(READY)  ## Build the documentation into build/site.
-	$(BIN)/python -m mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(READY)  ## Measure on this machine; results in benchmarks/results.
 	$(BIN)/python benchmarks/phantoms.py

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anatomark.data import Case, Cohort, Image, Landmarks, mean_landmarks, names_of
-from anatomark.errors import GeometryError, ImageError, LandmarkError
+from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError
 from anatomark.geometry import Grid
 from anatomark.maps import Affine
 
@@ -184,8 +184,26 @@ def test_cohort_selects_by_split_and_domain(tmp_path):
     assert names_of(cohort, "head") == ("a",)
     assert names_of(cohort, "hand") == ()
     assert cohort["head2"].split == "train"
-    with pytest.raises(KeyError):
+    with pytest.raises(CohortError, match="no case 'nobody'; there is head0, head1"):
         cohort["nobody"]
+    assert len(repr(cohort)) < 200
+
+
+def test_an_image_cannot_be_changed_and_does_not_print_its_voxels():
+    array = np.zeros((3, 4))
+    image = Image(array, Grid((3, 4), (1, 1)))
+    for one in (image, image.flip(0), image.crop([0, 0], [2, 2]), image.pad([1, 1], [0, 0])):
+        with pytest.raises(ValueError, match="read-only"):
+            one.array[0, 0] = 1
+    array[0, 0] = 1  # one's own array stays one's own
+    assert len(repr(image)) < 100
+    with pytest.raises(ImageError, match="numpy array and a Grid"):
+        Image([[1, 2]], image.grid)
+
+
+def test_infinity_is_not_absence():
+    with pytest.raises(LandmarkError, match="without finite coordinates: a"):
+        Landmarks(["a"], [[1, np.inf]])
 
 
 def test_no_axis_is_a_channel():

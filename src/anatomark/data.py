@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anatomark.errors import GeometryError, ImageError, LandmarkError
+from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError
 from anatomark.geometry import FloatArray, Grid, Unit
 from anatomark.maps import Map
 
@@ -26,11 +26,18 @@ class Image:
     ``array`` is ``(y, x)`` or ``(z, y, x)``, with a channel axis in front where there is one.
     """
 
-    array: NDArray[Any]
+    array: NDArray[Any] = field(repr=False)
     grid: Grid
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        given: tuple[object, object] = (self.array, self.grid)
+        if not isinstance(given[0], np.ndarray) or not isinstance(given[1], Grid):
+            raise ImageError("an image is a numpy array and a Grid", fix="read it with read_image")
+        # A view that cannot be written to; the caller's own array stays as it is.
+        view = self.array.view()
+        view.setflags(write=False)
+        object.__setattr__(self, "array", view)
         spatial = tuple(self.array.shape)[-self.grid.dimension :]
         if spatial != self.grid.shape or self.array.ndim > self.grid.dimension + 1:
             raise ImageError(f"the array {self.array.shape} does not fit its grid {self.grid}")
@@ -128,7 +135,7 @@ class Landmarks:
         if points.ndim != 2 or points.shape[0] != length or points.shape[1] not in {2, 3}:
             raise LandmarkError(f"{length} names do not fit points of shape {points.shape}")
         finite = np.asarray(np.isfinite(points).all(axis=1))
-        here = finite if present is None else np.array(present, bool)
+        here = ~np.isnan(points).any(axis=1) if present is None else np.array(present, bool)
         if here.shape != finite.shape:
             raise LandmarkError(f"'present' has shape {here.shape}, not ({length},)")
         if (here & ~finite).any():
@@ -331,7 +338,7 @@ class Case:
     info: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cohort:
     """A table of cases with the landmarks they share.
 
@@ -357,7 +364,12 @@ class Cohort:
         for case in self.cases:
             if case.case == name:
                 return case
-        raise KeyError(name)
+        some = ", ".join(c.case for c in self.cases[:5])
+        raise CohortError(f"there is no case {name!r}", path=self.root, fix=f"there is {some}, …")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(names)} {domain}".strip() for domain, names in self.names.items())
+        return f"Cohort({len(self)} cases, landmarks: {counts or 'none'}, {self.unit}, {self.root})"
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -382,11 +394,3 @@ class Cohort:
 def names_of(cohort: Cohort, domain: str) -> tuple[str, ...]:
     """Landmark names of a domain; ``()`` where the cohort has no landmarks."""
     return tuple(cohort.names.get(domain, ()))
-
-
-def as_points(values: ArrayLike, dimension: int) -> FloatArray:
-    """Check and convert a list of points to ``(N, D)`` float64."""
-    points = np.asarray(values, np.float64)
-    if points.ndim != 2 or points.shape[1] != dimension:
-        raise LandmarkError(f"expected points of shape (N, {dimension}), not {points.shape}")
-    return points

@@ -50,7 +50,7 @@ def _section(page: Page, kind: Phantom, cohort: Cohort, pictures: Path) -> None:
         picture = pictures / f"{case.case}.png"
         save_picture(draw(sample.image, sample.landmarks), picture)
         page.picture(draw(sample.image, sample.landmarks), _caption(sample))
-        if sample.landmarks is not None and len(sample.landmarks) <= 8:
+        if sample.landmarks is not None and len(sample.landmarks) <= 40:
             page.table(*_table(sample))
 
 

@@ -342,4 +342,6 @@ class Grid:
     def __repr__(self) -> str:
         size = "×".join(map(str, self.size_xyz))
         spacing = "×".join(f"{s:g}" for s in self.spacing)
+        if self.dimension == 2:
+            return f"Grid({size} pixels of {spacing} {self.unit})"
         return f"Grid({size} voxels of {spacing} {self.unit}, {self.orientation})"

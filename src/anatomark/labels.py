@@ -23,7 +23,7 @@ def place_labels(axes: Axes, spots: FloatArray, names: Sequence[str]) -> None:
     """
     from matplotlib import patheffects
 
-    size = 7.5 if len(names) <= 25 else 5.5 if len(names) <= 50 else 4.5
+    size = 7.5 if len(names) <= 25 else 6.5 if len(names) <= 50 else 5.5
     pixels = axes.transData.transform(spots) if len(spots) else np.zeros((0, 2))
     scale = axes.figure.dpi / 72
     frame = axes.get_window_extent()

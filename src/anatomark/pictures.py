@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from anatomark.data import Image, Landmarks
 from anatomark.errors import GeometryError, UsageError
 from anatomark.geometry import FloatArray, Grid
-from anatomark.io.files import writing
+from anatomark.io.files import suffix_of, writing
 from anatomark.labels import place_labels
 from anatomark.sampling import resample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.path import Path as MplPath
 
 MARK, OUTLINE = "#ffb000", "#000000"  # amber on black: clear on grey for every kind of sight
+PICTURE_SUFFIXES = (".png", ".jpg", ".svg", ".pdf")
 _WINDOW = (1.0, 99.5)  # percentiles shown as black and white
 _AIR = 0.06  # of the range above its lowest value
 _DOTS = 110  # per inch
@@ -65,7 +67,7 @@ def draw(image: Image, landmarks: Landmarks | None = None, *, title: str = "") -
             f"the landmarks are in {landmarks.unit}, the image in {image.grid.unit}",
             fix="give the image its spacing",
         )
-    flat = _grey(image)
+    flat = _shown(image)
     if image.grid.dimension == 2:
         return _draw_flat(flat, landmarks, title)
     return _draw_planes(flat, landmarks, title)
@@ -75,18 +77,23 @@ def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a figure as PNG (or what the extension says), whole or not at all."""
     import matplotlib.pyplot as plt
 
-    known = figure.canvas.get_supported_filetypes()
-    suffix = str(path).rsplit(".", 1)[-1].lower()
-    if suffix not in known:
-        raise UsageError("is not a picture file", path=path, fix="use .png, .svg or .pdf")
+    check_picture(path)
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=_DOTS, facecolor=figure.get_facecolor())
     plt.close(figure)
 
 
-def _grey(image: Image) -> Image:
-    """One channel for display: the mean of colours."""
-    if image.channels is None:
+def check_picture(path: str | PathLike[str]) -> None:
+    """Raise unless the extension is one of a picture."""
+    if suffix_of(path) not in PICTURE_SUFFIXES:
+        raise UsageError(
+            "is not a picture file", path=path, fix=f"use one of {', '.join(PICTURE_SUFFIXES)}"
+        )
+
+
+def _shown(image: Image) -> Image:
+    """What can be shown: one channel, or the colours of a flat picture."""
+    if image.channels is None or (image.channels == 3 and image.grid.dimension == 2):
         return image
     return image.with_array(image.array.mean(axis=0))
 
@@ -112,7 +119,8 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
 
     grid = image.grid
     width, height = grid.extent
-    scale = 8.5 / max(width, height)
+    crowded = landmarks is not None and len(landmarks) > 25
+    scale = (13.0 if crowded else 8.5) / max(width, height)
     figure, axes = plt.subplots(
         figsize=(max(width * scale, 3.5) + 0.7, height * scale + 0.8), layout="constrained"
     )
@@ -120,9 +128,10 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
     # Drawn along the image's own axes, in its unit, from the centre of its first pixel.
     left, top = -grid.spacing / 2
     extent = (left, left + width, top + height, top)
-    axes.imshow(
-        image.array, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest"
-    )
+    shown = image.array
+    if image.channels is not None:
+        shown = np.clip((np.moveaxis(shown.astype(np.float64), 0, -1) - low) / (high - low), 0, 1)
+    axes.imshow(shown, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest")
     axes.set_xlabel(f"x ({grid.unit})")
     axes.set_ylabel(f"y ({grid.unit})")
     if title:
@@ -140,9 +149,18 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, spots: FloatArray, size: float = 34) -> None:
-    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker="+", c=OUTLINE, linewidths=2.6)
-    axes.scatter(spots[:, 0], spots[:, 1], s=size * 0.85, marker="+", c=MARK, linewidths=1.2)
+def _cross() -> MplPath:
+    """A cross that is open in the middle, so that the point itself can be seen."""
+    from matplotlib.path import Path as MplPath
+
+    arms = [((0.3 * x, 0.3 * y), (x, y)) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    vertices = [end for arm in arms for end in arm]
+    return MplPath(vertices, [MplPath.MOVETO, MplPath.LINETO] * 4)
+
+
+def _mark(axes: Axes, spots: FloatArray, size: float = 60) -> None:
+    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=OUTLINE, linewidths=2.6)
+    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=MARK, linewidths=1.2)
 
 
 def _note_absent(figure: Figure, landmarks: Landmarks) -> None:
@@ -170,6 +188,8 @@ def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figur
         facecolor="white",
     )
     window = _window(image.array)
+    if image.array.dtype.kind in "biu":  # outside an oblique volume a plane is empty, not 0
+        image = image.with_array(image.array.astype(np.float32))
     for axes in all_axes.ravel():
         axes.set_visible(False)
     for number, (name, point) in enumerate(rows):
@@ -177,7 +197,8 @@ def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figur
         for axes, plane in zip(trio, planes, strict=True):
             axes.set_visible(True)
             draw_plane(axes, image, plane, point, window=window, mark=landmarks is not None)
-        trio[0].set_ylabel(name, fontsize=8)
+        place = ", ".join(f"{value:.1f}" for value in point)
+        trio[0].set_ylabel(f"{name}\n({place}) mm", fontsize=8)
     for number, axes in enumerate(all_axes[0]):
         axes.set_title(planes[number % wide].name, fontsize=8)
     if title:
@@ -213,20 +234,47 @@ def draw_plane(
     window: tuple[float, float],
     mark: bool = True,
 ) -> None:
-    """Draw the plane of a volume through a world point, with mm axes and orientation letters."""
+    """Draw the plane of a volume through a world point, with orientation letters and a scale."""
+    from matplotlib import patheffects
+
+    halo = [patheffects.withStroke(linewidth=1.5, foreground=OUTLINE)]
     shown, extent = cut(image, plane, point_mm)
     axes.imshow(shown, cmap="gray", vmin=window[0], vmax=window[1], extent=extent)
     if mark:
-        _mark(axes, np.array([[point_mm[plane.right], point_mm[plane.down]]]), size=60)
+        _mark(axes, np.array([[point_mm[plane.right], point_mm[plane.down]]]), size=110)
     axes.set_facecolor("black")
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_xticks([])
     axes.set_yticks([])
+    _scale_bar(axes, extent)
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))
     aligned = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
     for letter, (x, y), (ha, va) in zip(plane.letters, places, aligned, strict=True):
-        axes.text(x, y, letter, transform=axes.transAxes, ha=ha, va=va, fontsize=6, color=MARK)
+        axes.text(
+            x,
+            y,
+            letter,
+            transform=axes.transAxes,
+            ha=ha,
+            va=va,
+            fontsize=6,
+            color=MARK,
+            path_effects=halo,
+        )
+
+
+def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
+    """A bar of a round length, a sixth to a third of the width, in the lower left corner."""
+    left, right, bottom, top = extent
+    wanted = (right - left) / 3
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = float(max(step * power for step in (1, 2, 5) if step * power <= wanted))
+    x, y = left + 0.05 * (right - left), bottom + 0.06 * (top - bottom)
+    axes.plot([x, x + length], [y, y], color=OUTLINE, linewidth=3, solid_capstyle="butt")
+    axes.plot([x, x + length], [y, y], color=MARK, linewidth=1.2, solid_capstyle="butt")
+    label = f"{length:g} mm"
+    axes.text(x, y + 0.03 * (top - bottom), label, fontsize=5, color=MARK, va="bottom")
 
 
 def cut(

@@ -89,6 +89,13 @@ def test_tensors_and_arrays_agree(seed, dimension):
         np.testing.assert_allclose(one(torch.from_numpy(points)).numpy(), one(points), atol=1e-9)
 
 
+def test_one_homogeneous_matrix_is_enough():
+    full = np.array([[0, -1, 10], [1, 0, 0], [0, 0, 1.0]])
+    assert Affine(full)([[1.0, 2.0]]).tolist() == [[8.0, 1.0]]
+    with pytest.raises(TransformError, match="together with an offset"):
+        Affine(np.eye(2))
+
+
 def test_a_hand_computed_affine():
     turn = Affine([[0, -1], [1, 0]], [10, 0])
     assert turn([[1.0, 2.0]]).tolist() == [[8.0, 1.0]]

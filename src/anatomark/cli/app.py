@@ -5,6 +5,7 @@ Exit codes: 0 all well, 1 a fault of ours, 2 input or options that cannot be use
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,10 +13,11 @@ from typing import Annotated
 import typer
 
 from anatomark import __version__
-from anatomark.cli import console, files, system
+from anatomark.cli import cohorts, console, convert, show, system
 from anatomark.errors import AnatomarkError, CohortError
 
 _STOPPED = 130
+_LISTED = 100  # problems of a cohort that are printed
 app = typer.Typer(
     name="anatomark",
     help="Find, match and use anatomical landmarks in 2D and 3D medical images.",
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (*system.COMMANDS, *files.COMMANDS):
+for command in (*show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *system.COMMANDS):
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 
 
@@ -63,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         if debug:
             raise
-        console.say_error(f"{error}; see anatomark --help")
+        context = getattr(error, "ctx", None)
+        where = "anatomark" if context is None else context.command_path
+        console.say_error(f"{_said(error)}; see {where} --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         console.say_error("stopped; files that were complete stay as they are")
@@ -82,12 +86,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _said(error: Exception) -> str:
+    """What the command line parser has to say, with the name of the option."""
+    describe = getattr(error, "format_message", None)
+    return (str(error) if describe is None else str(describe())).rstrip(".")
+
+
+# Python keywords in an error's advice, where the option of the command has another name.
+_OPTIONS = {"frame": "from-frame", "grid": "image", "names": "by"}
+
+
+def _as_options(text: str) -> str:
+    """Advice such as ``unit=…`` in the words of the command line: ``--unit …``."""
+
+    def option(found: re.Match[str]) -> str:
+        word, value = found.groups()
+        return f"--{_OPTIONS.get(word, word.replace('_', '-'))} {value}"
+
+    return re.sub(r"\b([a-z_]+)=(…|'[A-Z]{3}')", option, text).replace(
+        "or overwrite it", "or say --overwrite"
+    )
+
+
 def _explain(error: AnatomarkError) -> int:
-    console.say_error(str(error))
+    console.say_error(_as_options(str(error)))
     if isinstance(error, CohortError):
-        # The line above names the first few; a cohort is mended in one go, so all follow.
-        for number, problem in enumerate(error.problems, 1):
-            print(f"  {number}. {problem}", file=sys.stderr)  # noqa: T201
+        # The line above names the first few; a cohort is mended in one go, so the others follow.
+        for number, problem in enumerate(error.problems[:_LISTED], 1):
+            print(f"  {number}. {_as_options(problem)}", file=sys.stderr)  # noqa: T201
+        more = len(error.problems) - _LISTED
+        if more > 0:
+            print(f"  … and {more} more: read_cohort gives all", file=sys.stderr)  # noqa: T201
     return 2
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -19,14 +17,9 @@ class Command(NamedTuple):
     run: Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class _Help:
-    spacing = "Pixel size in mm, as 0.1 or 0.1,0.1 (x,y,z), of an image that has none."
-
-
-Spacing = Annotated[str | None, typer.Option(metavar="MM", help=_Help.spacing)]
-OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
+_SPACING = "Pixel size in mm, as 0.1 or 0.1,0.1 (x,y,z), of an image that has none."
+Spacing = Annotated[str | None, typer.Option(metavar="MM", help=_SPACING)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Overwrite = Annotated[bool, typer.Option(help="Replace what an earlier run wrote.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Frame = Literal["LPS", "RAS"]
 Direction = Literal["points", "image"]

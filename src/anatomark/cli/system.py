@@ -17,7 +17,7 @@ def demo(
     ] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 0,
 ) -> None:
-    """Show the embedded data, end to end, in one HTML page."""
+    """Compute the phantoms, draw them, and show all in one HTML page."""
     import matplotlib as mpl
 
     from anatomark.demo import run_demo
@@ -44,13 +44,13 @@ def doctor(as_json: AsJson = False) -> int:
 COMMANDS = (
     Command(
         "demo",
-        "Show the embedded data, end to end, in one HTML page.",
+        "Compute the phantoms, draw them, and show all in one HTML page.",
         "Example: anatomark demo --out demo",
         demo,
     ),
     Command(
         "doctor",
-        "Look at this installation: versions, processor, GPU, and a self-test of coordinates.",
+        "Look at this installation and test its coordinates.",
         "Example: anatomark doctor --json",
         doctor,
     ),

@@ -23,8 +23,12 @@ class Affine(Map):
     matrix: FloatArray
     offset: FloatArray
 
-    def __init__(self, matrix: ArrayLike, offset: ArrayLike) -> None:
-        matrix, offset = np.array(matrix, np.float64), np.array(offset, np.float64)
+    def __init__(self, matrix: ArrayLike, offset: ArrayLike | None = None) -> None:
+        """Take a ``(D, D)`` matrix and an offset, or one homogeneous ``(D+1, D+1)`` matrix."""
+        matrix = np.array(matrix, np.float64)
+        if offset is None:
+            matrix, offset = _split(matrix)
+        offset = np.array(offset, np.float64)
         dim = len(offset) if offset.ndim == 1 else 0
         if dim not in {2, 3} or matrix.shape != (dim, dim):
             raise TransformError(
@@ -45,11 +49,7 @@ class Affine(Map):
     @classmethod
     def from_homogeneous(cls, matrix: ArrayLike) -> Affine:
         """Build from a ``(D+1, D+1)`` matrix that acts on LPS points."""
-        full = np.asarray(matrix, np.float64)
-        dim = full.shape[0] - 1 if full.ndim == 2 else 0
-        if full.shape not in {(3, 3), (4, 4)} or not np.allclose(full[-1], [0.0] * dim + [1.0]):
-            raise TransformError(f"not a homogeneous matrix: {full.tolist()}")
-        return cls(full[:-1, :-1], full[:-1, -1])
+        return cls(*_split(np.asarray(matrix, np.float64)))
 
     @classmethod
     def about(cls, centre_mm: ArrayLike, matrix: ArrayLike, shift_mm: ArrayLike = 0.0) -> Affine:
@@ -102,3 +102,14 @@ class Affine(Map):
             raise TransformError("the affine map is singular and has no inverse")
         back = np.linalg.inv(self.matrix)
         return Affine(back, -back @ self.offset)
+
+
+def _split(full: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Linear part and offset of a homogeneous matrix."""
+    dim = full.shape[0] - 1 if full.ndim == 2 else 0
+    if full.shape not in {(3, 3), (4, 4)} or not np.allclose(full[-1], [0.0] * dim + [1.0]):
+        raise TransformError(
+            f"not a homogeneous matrix: {full.tolist()}",
+            fix="its last row must be 0 0 0 1; give a (D, D) matrix together with an offset",
+        )
+    return full[:-1, :-1], full[:-1, -1]

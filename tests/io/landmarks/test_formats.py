@@ -167,11 +167,11 @@ def test_what_a_format_holds_comes_back(tmp_path: Path, name: str, kind: str | N
 def test_covariances_of_ras_files_are_turned_too(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "name,x_mm,y_mm,z_mm,frame,cov_xx,cov_xy,cov_xz,cov_yy,cov_yz,cov_zz\n"
-        "a,-1,-2,3,RAS,1,2,3,4,5,6\n"
+        "a,-1,-2,3,RAS,9,2,3,8,5,7\n"
     )
     landmarks = read_landmarks(tmp_path / "a.csv")
     assert landmarks.points_mm.tolist() == [[1, 2, 3]]
-    assert landmarks.covariance_mm2.tolist() == [[[1, 2, -3], [2, 4, -5], [-3, -5, 6]]]
+    assert landmarks.covariance_mm2.tolist() == [[[9, 2, -3], [2, 8, -5], [-3, -5, 7]]]
 
 
 def test_nothing_is_said_where_nothing_is_lost(tmp_path: Path) -> None:

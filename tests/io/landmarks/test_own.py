@@ -88,15 +88,17 @@ def test_every_bit_comes_back(
         size = int(np.prod(shape))
         return np.reshape(data.draw(st.lists(values, min_size=size, max_size=size)), shape)
 
-    or_nan = NUMBERS | st.just(np.nan)
+    variances = st.floats(0, 1e9) | st.just(np.nan)
     landmarks = Landmarks(
         tuple(names),
         array(count, dimension, values=NUMBERS),
         present=array(count, values=st.booleans()),
-        covariance_mm2=array(count, dimension, dimension, values=or_nan)
+        covariance_mm2=[np.eye(dimension) * v for v in array(count, values=variances)]
         if data.draw(st.booleans())
         else None,
-        confidence=array(count, values=or_nan) if data.draw(st.booleans()) else None,
+        confidence=array(count, values=st.floats(0, 1) | st.just(np.nan))
+        if data.draw(st.booleans())
+        else None,
         pairs=((names[0], names[1]),) if count > 1 else (),
         unit=data.draw(st.sampled_from(["mm", "px"])),
         meta={"text": data.draw(st.sampled_from(["é", "日本", '"'])), "list": [1, 2.5, None, True]},

@@ -234,7 +234,7 @@ def test_bad_tables(file: Path, text: str, said: str) -> None:
 FULL = Landmarks(
     ("a, “b”", "c"),
     [[1.5, -2.0, 3.25], [np.nan] * 3],
-    covariance_mm2=[[[1, 2, 3], [2, 4, 5], [3, 5, 6]], np.full((3, 3), np.nan)],
+    covariance_mm2=[[[9, 2, 3], [2, 8, 5], [3, 5, 7]], np.full((3, 3), np.nan)],
     confidence=[0.5, np.nan],
     meta={"descriptions": {"c": "out of view"}},
 )
@@ -245,7 +245,7 @@ def test_a_long_table_holds_everything_about_the_points(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == (
         "name,x_mm,y_mm,z_mm,frame,confidence,"
         "cov_xx,cov_xy,cov_xz,cov_yy,cov_yz,cov_zz,description\n"
-        '"a, “b”",1.5,-2.0,3.25,LPS,0.5,1.0,2.0,3.0,4.0,5.0,6.0,\n'
+        '"a, “b”",1.5,-2.0,3.25,LPS,0.5,9.0,2.0,3.0,8.0,5.0,7.0,\n'
         "c,,,,LPS,,,,,,,,out of view\n"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from anatomark.data import Cohort
@@ -41,6 +42,10 @@ class Importer:
         if unknown:
             raise UsageError(
                 f"this layout has no option {unknown[0]!r}", fix=f"it has {', '.join(self.options)}"
+            )
+        if Path(out).absolute().is_relative_to(Path(source).absolute()):
+            raise UsageError(
+                "the cohort would lie inside its source", path=out, fix="name a folder elsewhere"
             )
         return self.run(source, out, **options)
 

@@ -130,6 +130,7 @@ def save(
     everything = _with_patients(list(found), chosen.patient)
     if not everything:
         raise CohortError("there is no image to import", fix="check the folder and the layout")
+    _check_truth(everything, layout.truth)
     notes = _Notes()
     with staged_folder(out, overwrite=chosen.overwrite) as staging:
         taken: set[str] = set()
@@ -256,12 +257,22 @@ def _kept(landmarks: Landmarks, grid: Grid, case: str, chosen: _Chosen, notes: _
     return replace(landmarks, present=present)
 
 
+def _check_truth(found: Sequence[Found], truth: str) -> None:
+    """Before anything is written: the truth must be an observer, or their mean."""
+    observers = sorted({name for one in found for name in one.readings})
+    if len(observers) > 1 and truth not in {"mean", *observers}:
+        said = f"no observer {truth!r}" if truth else "several observers and no truth"
+        raise UsageError(
+            f"there is {said}", fix=f"say truth=…, one of mean, {', '.join(observers)}"
+        )
+
+
 def _cohort(
     cases: Sequence[Case], units: set[str], layout: Layout, root: Path, chosen: _Chosen
 ) -> Cohort:
     if len(units) > 1:
         raise CohortError(
-            "some images have a physical spacing and some have none", fix="give spacing for all"
+            "some images have a physical spacing and some have none", fix="give spacing=… for all"
         )
     unit: Literal["mm", "px"] = "mm" if "mm" in units else "px"
     spacing = None if layout.spacing is None else tuple(np.atleast_1d(layout.spacing).tolist())

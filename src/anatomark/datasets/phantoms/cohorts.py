@@ -68,8 +68,9 @@ def _write_case(drawn: Drawn, name: str, folder: Path) -> list[Case]:
         return cases
     first, second = cases
     moving, fixed = drawn.samples
-    path = folder / "transforms" / f"{name}_{moving.domain}_to_{fixed.domain}.h5"
-    # As registration writes it, the file resamples the first image onto the second one's grid.
+    path = folder / "transforms" / f"{name}_{moving.domain}_to_{fixed.domain}.image.h5"
+    # As registration writes it, the file resamples the first image onto the second one's grid:
+    # its direction, which it cannot state itself, is "image". The name says so.
     _quietly(write_transform, drawn.to_pair, path, direction="image", grid=_wide(fixed.image.grid))
     return [
         replace(first, pair=second.case, transform=path),

@@ -46,6 +46,13 @@ def to_grey(array: NDArray[Any], path: Path, *, forced: bool, tolerance: int = 0
     return luminance(colours)
 
 
+def has_colours(array: NDArray[Any], tolerance: int = 0) -> bool:
+    """Tell whether red, green and blue of ``array (C, …)`` differ by more than ``tolerance``."""
+    if array.ndim < 3 or not 3 <= len(array) <= 4:
+        return False
+    return int(np.ptp(array[:3].astype(np.int64), axis=0).max()) > tolerance
+
+
 def luminance(colours: NDArray[Any]) -> NDArray[Any]:
     """Weighted mean of red, green and blue ``(3, …)`` in the same dtype, rounded if integer."""
     grey = np.tensordot(_LUMINANCE, colours.astype(np.float64), axes=1)

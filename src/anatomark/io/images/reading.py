@@ -21,7 +21,7 @@ from anatomark.errors import ImageError, ImageWarning, UsageError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.dicom.reading import DICOM_SUFFIXES, is_dicom, read_dicom, read_dicom_grid
 from anatomark.io.files import check_readable
-from anatomark.io.images.colour import to_grey
+from anatomark.io.images.colour import has_colours, to_grey
 from anatomark.io.images.headers import Facts
 from anatomark.io.images.itk import Header, read_array, read_header
 from anatomark.io.images.kinds import FILE_SUFFIXES, kind_of
@@ -43,6 +43,7 @@ def read_image(
     spacing: Spacing = None,
     series: str | None = None,
     grey: bool = False,
+    colour: bool = False,
     nonfinite: float | None = None,
     constant_ok: bool = False,
 ) -> Image:
@@ -50,13 +51,15 @@ def read_image(
 
     ``spacing`` (mm; one number, or x, y(, z)) is for files that have none. ``series`` chooses
     among several: a series UID, the start of one, or a series number. ``grey`` reduces colours to
-    luminance; without it only equal channels become one. ``nonfinite`` replaces NaN and infinite
+    luminance; without it only equal channels become one, and true colours are an error unless
+    ``colour`` says to keep them as ``(C, y, x)``. ``nonfinite`` replaces NaN and infinite
     voxels, which are an error otherwise, as is an image of one value unless ``constant_ok``.
     """
     file = Path(path)
     loaded = _load(file, spacing, series)
     image = loaded.image
-    if loaded.colour or (grey and image.channels is not None):
+    keep = colour and not grey and has_colours(image.array, loaded.tolerance)
+    if (loaded.colour and not keep) or (grey and image.channels is not None):
         array = to_grey(image.array, file, forced=grey, tolerance=loaded.tolerance)
         image = image.with_array(array)
     return image.with_array(_checked(image.array, file, nonfinite, constant_ok))

@@ -16,16 +16,18 @@ from anatomark.geometry import FloatArray, Grid
 
 Block = tuple[slice, ...]
 
-_EDGE = 40  # smaller: more calls; larger: more to look at that is far from a solid
+# Smaller blocks take more calls; in larger ones there is more to look at that is far from a solid.
+_EDGE, _EDGE_OF_SMALL = 40, 64
 _MOST_THREADS = 4
-_WORTH_THREADS = 1_000_000  # voxels
+_SMALL = 1_000_000  # voxels; threads are not worth their while there
 
 
 def blocks(shape: tuple[int, ...]) -> list[Block]:
     """Slices that cut an array into blocks of nearly the same size."""
+    edge = _EDGE_OF_SMALL if math.prod(shape) < _SMALL else _EDGE
     cuts = []
     for n in shape:
-        ends = np.linspace(0, n, math.ceil(n / _EDGE) + 1).astype(int).tolist()
+        ends = np.linspace(0, n, math.ceil(n / edge) + 1).astype(int).tolist()
         cuts.append([slice(first, last) for first, last in pairwise(ends)])
     return list(product(*cuts))
 
@@ -34,7 +36,7 @@ def each_block(work: Callable[[Block], None], shape: tuple[int, ...]) -> None:
     """Call ``work`` for every block, on the processors there are; blocks must not share output."""
     everything = blocks(shape)
     threads = min(_MOST_THREADS, _processors(), len(everything))
-    if threads < 2 or math.prod(shape) < _WORTH_THREADS:
+    if threads < 2 or math.prod(shape) < _SMALL:
         for block in everything:
             work(block)
         return

@@ -170,3 +170,67 @@ def test_demo_ends_in_a_page_that_opens_offline(here, capsys):
     assert "phantoms" in html
     assert "http" not in html
     assert run("demo", "--out", "demo") == 0
+
+
+def test_show_a_case_of_a_cohort(here, capsys):
+    assert run("phantom", "head", "--out", "heads", "--cases", 1, "--shape", "160,128") == 0
+    assert run("show", "heads") == 2
+    assert "say --case, one of head_0000" in capsys.readouterr().err
+    assert run("show", "heads", "--case", "head_0000", "--out", "h.png", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"written": "h.png", "landmarks": 19, "outside": []}
+    assert (here / "h.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_several_observers(here, capsys):
+    (here / "t.csv").write_text(
+        "image,observer,landmark,x_mm,y_mm\n001,anna,tip,1,2\n001,bert,tip,1.5,2\n"
+    )
+    assert run("convert", "t.csv", "a.json", "--by", "image,observer", "--case", "001/bert") == 0
+    assert read_landmarks(here / "a.json")["tip"].tolist() == [1.5, 2]
+    assert run("convert", "t.csv", "b.json", "--by", "image,observer", "--case", "001") == 2
+    assert "has no case '001'; there is 001/anna, 001/bert" in capsys.readouterr().err
+
+
+def test_colours_are_shown_and_advice_is_in_options(here, capsys):
+    rgb = np.random.default_rng(0).integers(0, 255, (3, 30, 40), np.uint8)
+    write_image(Image(rgb, Grid((30, 40), unit="px")), here / "c.png")
+    assert run("show", "c.png", "--out", "out.png") == 0
+    (here / "p.csv").write_text("name,x,y\ntip,3,4\n")
+    capsys.readouterr()
+    assert run("convert", "p.csv", "p.json") == 2
+    said = capsys.readouterr().err
+    assert "--unit" in said
+    assert "=…" not in said
+
+
+def test_a_file_is_not_converted_onto_itself(here, capsys):
+    write_landmarks(MARKS, here / "a.json")
+    assert run("convert", "a.json", "a.json") == 2
+    assert "the same file" in capsys.readouterr().err
+
+
+def test_a_picture_name_is_checked_before_the_work(here, capsys):
+    assert run("show", "missing.nii.gz", "--out", "a.docx") == 2
+    assert "a.docx: is not a picture file" in capsys.readouterr().err
+
+
+def test_an_import_is_checked_before_the_work(here, capsys):
+    film = Image(np.eye(9, dtype=np.uint8), Grid((9, 9), unit="px"))
+    write_image(film, here / "in/images/001.png")
+    (here / "in/t.csv").write_text(
+        "image,observer,landmark,x_px,y_px\n001,anna,tip,1,2\n001,bert,tip,1.5,2\n"
+    )
+    assert run("import", "csv", "in", "--out", "in/c") == 2
+    assert "inside its source" in capsys.readouterr().err
+    assert run("import", "csv", "in", "--out", "c") == 2
+    assert "say --truth …, one of mean, anna, bert" in capsys.readouterr().err
+    assert run("import", "csv", "in", "--out", "c", "--truth", "bert") == 0
+    assert "c: 1 case, landmarks: 1, in px, truth: bert" in capsys.readouterr().out
+
+
+def test_lists_as_json(capsys):
+    assert run("phantom", "list", "--json") == 0
+    assert {p["phantom"] for p in json.loads(capsys.readouterr().out)} >= {"prostate", "abdomen"}
+    assert run("import", "list", "--json") == 0
+    assert "isbi2015" in capsys.readouterr().out

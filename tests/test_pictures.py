@@ -60,7 +60,10 @@ def test_a_volume_gets_three_planes_a_point_and_names_the_absent():
     figure = draw(image, marks)
     shown = [a for a in figure.axes if a.get_visible()]
     assert len(shown) == 6
-    assert [a.get_ylabel() for a in shown[::3]] == ["spot", "other"]
+    assert [a.get_ylabel() for a in shown[::3]] == [
+        "spot\n(8.5, -14.5, 126.0) mm",
+        "other\n(9.5, -13.5, 127.0) mm",
+    ]
     assert "gone" in figure.get_supxlabel()
     assert all(a.get_aspect() in {1.0, "equal"} for a in shown)
 
@@ -122,14 +125,19 @@ def test_a_picture_is_written_whole_and_only_as_a_picture(tmp_path):
     flat = Image(np.eye(8), Grid((8, 8), unit="px"))
     save_picture(draw(flat), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(UsageError, match=r"not a picture file; use \.png"):
+    with pytest.raises(UsageError, match=r"not a picture file; use one of \.png"):
         save_picture(draw(flat), tmp_path / "a.docx")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_colours_are_shown_as_grey():
-    rgb = Image(np.zeros((3, 8, 8), np.uint8), Grid((8, 8), unit="px"))
-    assert draw(rgb).axes[0].images[0].get_array().ndim == 2
+def test_colours_are_shown_in_colour_and_other_channels_as_their_mean():
+    rgb = np.zeros((3, 8, 8), np.uint8)
+    rgb[0, :, 2:] = 200
+    shown = draw(Image(rgb, Grid((8, 8), unit="px"))).axes[0].images[0].get_array()
+    assert shown.shape == (8, 8, 3)
+    assert shown[0, 7].tolist() == [1, 0, 0], shown[0]
+    two = Image(np.stack([np.eye(8), np.ones((8, 8))]), Grid((8, 8), unit="px"))
+    assert draw(two).axes[0].images[0].get_array().ndim == 2
 
 
 def test_a_page_holds_everything_and_escapes_text(tmp_path):

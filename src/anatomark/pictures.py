@@ -105,9 +105,11 @@ def _window(array: NDArray[Any]) -> tuple[float, float]:
     some = finite[:: max(finite.size // 500_000, 1)].astype(np.float64)
     # Air around a body would take half of the grey values: it does not count if there is much.
     above = some[some > some.min() + _AIR * (some.max() - some.min())]
-    if 0 < above.size < 0.75 * some.size:
+    if above.size < 0.75 * some.size and np.unique(above[:1000]).size > 1:
         some = above
     low, high = np.percentile(some, _WINDOW)
+    if not high > low:
+        low, high = some.min(), some.max()
     return float(low), float(high if high > low else low + 1)
 
 

@@ -129,7 +129,7 @@ def test_doctor_finds_this_installation_well(capsys):
 def test_doctor_says_when_coordinates_are_wrong(monkeypatch, capsys):
     """The self-test can fail: a reader that forgets RAS is found out."""
     from anatomark.data import Landmarks
-    from anatomark.io import landmarks as files
+    from anatomark.io.landmarks import formats as files
 
     honest = files.read_landmarks
 

@@ -61,7 +61,7 @@ def test_convert_a_transform_states_its_direction(here, capsys):
     np.testing.assert_allclose(pushes([[0.0, 0.0, 0.0]]), [[5, 6, 7]])
     sitk = pytest.importorskip("SimpleITK")
     assert sitk.ReadTransform(str(here / "b.tfm")).TransformPoint((0, 0, 0)) == (-5, -6, -7)
-    assert run("convert", "b.tfm", "c.txt", "--direction", "points", "--frame", "RAS") == 0
+    assert run("convert", "b.tfm", "c.txt", "--direction", "image", "--frame", "RAS") == 0
     assert "frame RAS" in (here / "c.txt").read_text()
 
 

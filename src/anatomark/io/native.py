@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from anatomark.errors import AnatomarkError, ImageWarning
 from anatomark.io.files import reason_of, suffix_of
@@ -114,3 +115,17 @@ def named_for_itk(path: Path) -> Iterator[str]:
         except OSError as fault:
             raise AnatomarkError(f"cannot be read: {reason_of(fault)}", path=path) from None
         yield str(copy)
+
+
+@contextmanager
+def itk_warnings(*, shown: bool) -> Iterator[None]:
+    """Let ITK print its warnings in the block, or not, whatever was set before."""
+    import SimpleITK
+
+    process: Any = SimpleITK.ProcessObject
+    before = process.GetGlobalWarningDisplay()
+    process.SetGlobalWarningDisplay(shown)
+    try:
+        yield
+    finally:
+        process.SetGlobalWarningDisplay(before)

@@ -87,6 +87,6 @@ def test_tables_that_do_not_fit_together_are_refused(source: Path, tmp_path: Pat
 
 def test_a_folder_of_another_layout_is_named(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="has no folder labels/training"):
-        run(tmp_path, tmp_path / "out")
+        run(tmp_path, tmp_path.parent / "out")
     with pytest.raises(CohortError, match="is not a folder"):
         run(tmp_path / "none", tmp_path / "out")

@@ -77,8 +77,12 @@ def test_a_folder_in_use_is_not_overwritten(source: Path, tmp_path: Path) -> Non
     run(source, tmp_path / "out")
     with pytest.raises(UsageError, match="not empty"):
         run(source, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="more than a cohort"):
-        run(source, source, overwrite=True)
+        run(source, tmp_path / "out", overwrite=True)
+    for inside in (source, source / "below"):
+        with pytest.raises(UsageError, match="inside its source"):
+            run(source, inside)
 
 
 def test_patients_are_found_in_the_names_and_stay_together(source: Path, tmp_path: Path) -> None:

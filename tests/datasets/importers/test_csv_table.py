@@ -61,7 +61,7 @@ def test_a_long_table_with_observers_in_mm_from_the_corner(source: Path, tmp_pat
 
 def test_observers_need_a_truth(source: Path, tmp_path: Path) -> None:
     (keep(source, "001", "002") / "train.csv").write_text(LONG)
-    with pytest.raises(CohortError, match="set truth to 'mean'"):
+    with pytest.raises(UsageError, match="say truth=…, one of mean, "):
         run(source, tmp_path / "out", spacing=0.3)
     assert not (tmp_path / "out").exists()
 

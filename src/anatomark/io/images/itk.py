@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anatomark.errors import GeometryError, ImageError
 from anatomark.geometry import Grid
 from anatomark.io.images.headers import MEND_HEADER, RESEND
-from anatomark.io.native import named_for_itk, told
+from anatomark.io.native import itk_warnings, named_for_itk, told
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
@@ -111,7 +111,7 @@ def _calm(path: Path, *, quiet: bool = False) -> Iterator[None]:
     """One error or one warning instead of what ITK and the libraries below it print."""
     try:
         # ``told`` holds the lock under which the settings of the process may be changed.
-        with told(path, quiet=quiet), _permissive(), _no_itk_warnings():
+        with told(path, quiet=quiet), _permissive(), itk_warnings(shown=False):
             yield
     except (RuntimeError, MemoryError) as fault:
         raise ImageError(f"cannot be read: {_reason(fault)}", path=path, fix=RESEND) from None
@@ -131,17 +131,6 @@ def _permissive() -> Iterator[None]:
             os.environ[_PERMISSIVE] = before
 
 
-@contextmanager
-def _no_itk_warnings() -> Iterator[None]:
-    process = _sitk().ProcessObject
-    before = process.GetGlobalWarningDisplay()
-    process.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        process.SetGlobalWarningDisplay(before)
-
-
 def _reason(fault: BaseException) -> str:
     """The part of an ITK message that says what is wrong: its last line, without addresses."""
     lines = [line.strip() for line in str(fault).splitlines()]
@@ -159,7 +148,7 @@ def write_file(array: NDArray[Any], grid: Grid, path: Path) -> None:
     picture.SetSpacing(grid.spacing.tolist())
     picture.SetOrigin(grid.origin.tolist())
     picture.SetDirection(grid.direction.ravel().tolist())
-    with told(path, quiet=True), _no_itk_warnings():
+    with told(path, quiet=True), itk_warnings(shown=False):
         try:
             sitk.WriteImage(picture, os.fspath(path), useCompression=_compresses(path))
         except (RuntimeError, MemoryError) as fault:

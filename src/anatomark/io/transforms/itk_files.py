@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.errors import TransformError
-from anatomark.io.native import captured, named_for_itk
+from anatomark.io.native import captured, itk_warnings, named_for_itk
 
 ITK_TEXT = "#Insight Transform File"
 _COMPOSITE = "CompositeTransform"
@@ -103,12 +103,17 @@ def _count_numbers(line_number: int, rest: str) -> int:
 
 
 def _matlab_records(path: Path) -> list[_Record]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
+        # Variables of one name hide each other in what is loaded, not in the list of them.
+        if len(whosmat(path)) > 2:
+            raise _side_by_side()
         content = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
         fixed = content.pop("fixed")
         ((kind, parameters),) = content.items()
+    except TransformError:
+        raise
     except Exception:  # scipy raises nearly anything on a damaged file
         raise TransformError(
             "is not a whole ITK transform in MATLAB format",
@@ -172,7 +177,8 @@ def _leaves(transform: Any) -> Iterator[Any]:
 def _read(path: Path) -> Any:
     sitk = simpleitk()
 
-    with named_for_itk(path) as name, captured(2) as said:
+    # That there are several transforms is something ITK only warns of.
+    with named_for_itk(path) as name, captured(2) as said, itk_warnings(shown=True):
         try:
             transform = sitk.ReadTransform(name)
         except (RuntimeError, KeyError, TypeError) as fault:

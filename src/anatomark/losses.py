@@ -1,0 +1,98 @@
+"""Losses: pure functions, one value per landmark ``(B, L)``; masking and reducing is ``pooled``.
+
+Points are normalised ``(B, L, D)`` in x, y(, z) order; ``extent_mm`` ``(B, D)`` turns differences
+into millimetres along the axes of the image. A target of an absent landmark may be anything
+finite: its row is computed, and masked by ``pooled``. Targets that are Gaussians are never built:
+a Gaussian on a grid is a product of three profiles, and what is needed of it are sums.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def pooled(losses: Tensor, present: Tensor) -> Tensor:
+    """Mean over the present landmarks of a batch; 0, with a gradient of 0, where none is."""
+    kept = torch.where(present, losses, losses.new_zeros(()))
+    return kept.sum() / present.sum().clamp_min(1)
+
+
+# -- coordinates ---------------------------------------------------------------------------------
+
+
+def difference_mm(points: Tensor, target: Tensor, extent_mm: Tensor) -> Tensor:
+    """``points - target`` in millimetres along x, y(, z), ``(B, L, D)``."""
+    return (points - target) * (extent_mm[:, None, :] / 2)
+
+
+def l1_mm(points: Tensor, target: Tensor, extent_mm: Tensor) -> Tensor:
+    """Sum of the absolute coordinate differences (first term of Fang 2023, eq. 2)."""
+    return difference_mm(points, target, extent_mm).abs().sum(-1)
+
+
+def l2_mm(points: Tensor, target: Tensor, extent_mm: Tensor) -> Tensor:
+    """Euclidean distance (second term of Fang 2023, eq. 2); its slope at 0 is taken as 0."""
+    distance: Tensor = torch.linalg.vector_norm(difference_mm(points, target, extent_mm), dim=-1)
+    return distance
+
+
+def variance_mm2(covariance_mm2: Tensor) -> Tensor:
+    """Total variance of each probability map about its own mean (Fang 2023, eq. 4)."""
+    return covariance_mm2.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+# -- heatmaps ------------------------------------------------------------------------------------
+
+
+def gaussian_profiles(
+    target: Tensor, extent_mm: Tensor, shape: tuple[int, ...], sigma_mm: float
+) -> list[Tensor]:
+    """One profile ``(B, L, n)`` per axis in x, y(, z) order; their product is the Gaussian.
+
+    Each is 1 at the target; sampled at voxel centres of maps of ``shape`` (z, y, x).
+    """
+    profiles = []
+    for d, n in enumerate(reversed(shape)):
+        centres = (2 * torch.arange(n, device=target.device, dtype=target.dtype) + 1) / n - 1
+        apart = (centres - target[..., d, None]) * (extent_mm[:, None, d, None] / 2)
+        profiles.append(torch.exp(-0.5 * (apart / sigma_mm) ** 2))
+    return profiles
+
+
+def against_profiles(maps: Tensor, profiles: list[Tensor]) -> Tensor:
+    """Sum over the voxels ``(B, L)`` of maps times the product of the profiles."""
+    rest = maps.float() if maps.element_size() < 4 else maps
+    for profile in profiles:  # x first: the last axis of what is left
+        column = profile.to(rest.dtype)[..., None]
+        ahead = rest.shape[2:-1]
+        rest = torch.matmul(rest.flatten(2, -2) if ahead else rest[:, :, None], column)
+        rest = rest.reshape(*maps.shape[:2], *ahead)
+    return rest
+
+
+def gaussian_l2(heatmaps: Tensor, profiles: list[Tensor]) -> Tensor:
+    """Sum over the voxels of (heatmap − Gaussian)² (heatmap matching, Payer 2016)."""
+    own = heatmaps.float() if heatmaps.element_size() < 4 else heatmaps
+    square = torch.linalg.vector_norm(own.flatten(2), dim=-1) ** 2
+    target = torch.stack([p.square().sum(-1) for p in profiles]).prod(0)
+    distance: Tensor = square - 2 * against_profiles(own, profiles) + target
+    return distance
+
+
+def gaussian_cross_entropy(logits: Tensor, profiles: list[Tensor]) -> Tensor:
+    """Kullback–Leibler divergence of softmax(logits) from the Gaussian, normalised on the grid.
+
+    It is the softmax cross-entropy less the entropy of the target: 0 where both are equal.
+    """
+    own = logits.float() if logits.element_size() < 4 else logits
+    shares = [p / p.sum(-1, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny) for p in profiles]
+    entropy = -torch.stack([torch.special.xlogy(s, s).sum(-1) for s in shares]).sum(0)
+    return torch.logsumexp(own.flatten(2), dim=-1) - against_profiles(own, shares) - entropy
+
+
+def gaussian_binary_cross_entropy(logits: Tensor, profiles: list[Tensor]) -> Tensor:
+    """Sum over the voxels of the binary cross-entropy of sigmoid(logits) against the Gaussian."""
+    own = logits.float() if logits.element_size() < 4 else logits
+    return functional.softplus(own).flatten(2).sum(-1) - against_profiles(own, profiles)

@@ -1,0 +1,134 @@
+"""Building blocks for 2D and 3D alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anatomark.errors import UsageError
+
+Norm = Literal["none", "batch", "instance"]
+
+_CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONV_UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_NORM: dict[str, dict[int, Any]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+}
+
+
+def conv(
+    dimension: int,
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    bias: bool = True,
+) -> nn.Module:
+    """Convolution with zero padding that keeps the size (at stride 1)."""
+    made: nn.Module = _CONV[dimension](
+        inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias
+    )
+    return made
+
+
+def conv_up(dimension: int, inputs: int, outputs: int) -> nn.Module:
+    """Transposed convolution that doubles the size."""
+    made: nn.Module = _CONV_UP[dimension](inputs, outputs, 2, stride=2)
+    return made
+
+
+def max_pool(dimension: int) -> nn.Module:
+    """Maximum over 2 voxels along each axis."""
+    made: nn.Module = _POOL[dimension](2)
+    return made
+
+
+def norm(kind: Norm, dimension: int, channels: int) -> nn.Module:
+    """Batch or instance normalisation with learned scale and shift, or nothing."""
+    if kind == "none":
+        return nn.Identity()
+    if kind not in _NORM:
+        raise UsageError(f"norm is 'none', 'batch' or 'instance', not {kind!r}")
+    made: nn.Module = _NORM[kind][dimension](channels, affine=True)
+    return made
+
+
+class ConvAct(nn.Sequential):
+    """Convolution, normalisation, leaky rectifier."""
+
+    def __init__(
+        self,
+        dimension: int,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        norm_kind: Norm = "none",
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__(
+            conv(dimension, inputs, outputs, stride=stride, bias=norm_kind == "none"),
+            norm(norm_kind, dimension, outputs),
+            nn.LeakyReLU(slope, inplace=True),
+        )
+
+
+class Residual(nn.Module):
+    """Two convolutions and a way around them (He 2016), rectified after the sum."""
+
+    def __init__(
+        self,
+        dimension: int,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        norm_kind: Norm = "instance",
+        slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        bias = norm_kind == "none"
+        self.body = nn.Sequential(
+            ConvAct(dimension, inputs, outputs, stride=stride, norm_kind=norm_kind, slope=slope),
+            conv(dimension, outputs, outputs, bias=bias),
+            norm(norm_kind, dimension, outputs),
+        )
+        self.around: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.around = nn.Sequential(
+                conv(dimension, inputs, outputs, kernel=1, stride=stride, bias=bias),
+                norm(norm_kind, dimension, outputs),
+            )
+        self.act = nn.LeakyReLU(slope, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(B, outputs, *shape)``, halved where ``stride`` is 2."""
+        out: Tensor = self.act(self.body(x) + self.around(x))
+        return out
+
+
+def on_multiple(x: Tensor, multiple: int, network: Callable[[Tensor], Tensor]) -> Tensor:
+    """Run ``network`` on ``x`` extended to a multiple of so many voxels, and cut the result back.
+
+    The border is repeated at the far end of each axis only, so that no voxel changes its index.
+    """
+    shape = x.shape[2:]
+    after = [-n % multiple for n in shape]
+    if any(after):
+        widths = [w for n in reversed(after) for w in (0, n)]
+        x = functional.pad(x, widths, mode="replicate")
+    out = network(x)
+    box: Any = (..., *(slice(n) for n in shape))
+    return out[box] if any(after) else out
+
+
+def joined(below: Tensor, skip: Tensor) -> Tensor:
+    """``below`` doubled by nearest neighbours, with the features of the way down beside it."""
+    return torch.cat([functional.interpolate(below, size=skip.shape[2:], mode="nearest"), skip], 1)

@@ -1,0 +1,170 @@
+"""Commands about results: ``evaluate`` against a truth, ``compare`` several evaluations."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from anatomark.cli import console
+from anatomark.cli.commands import AsJson, Command
+from anatomark.cli.reading import Unit
+from anatomark.cli.words import numbers, two_each
+from anatomark.errors import CohortWarning, UsageError
+
+Thresholds = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,…", help="Limits of the success rates, in the unit of the points."),
+]
+Draws = Annotated[int, typer.Option(min=0, help="Bootstrap samples; 0 gives no intervals.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")]
+
+
+def evaluate(
+    truth: Annotated[
+        Path, typer.Option(metavar="T", help="Cohort, landmark file, folder of them, or table.")
+    ],
+    prediction: Annotated[
+        Path,
+        typer.Option(metavar="P", help="Landmark file, folder of CASE.mrk.json and so on, table."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    thresholds: Thresholds = None,
+    split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
+    observer: Annotated[
+        str | None, typer.Option(help="Whose reading of a cohort is the truth, or mean.")
+    ] = None,
+    repeat: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A:B", help="Two observers of a cohort who are one person."),
+    ] = None,
+    unit: Unit = None,
+    draws: Draws = 2000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure predicted landmarks against the truth."""
+    import matplotlib as mpl
+
+    from anatomark.metrics.evaluation import evaluate as measured
+    from anatomark.metrics.report import write_evaluation
+    from anatomark.metrics.sources import read_predictions, read_truth
+
+    mpl.use("agg")
+    limits = _limits(thresholds)
+    pairs = two_each(repeat, option="--repeat") or []
+    _check_out(out)
+    with console.Progress("reading the truth") as bar:
+        true = read_truth(truth, split=split, observer=observer, unit=unit, progress=bar.advance)
+    with console.Progress("reading the predictions") as bar:
+        found, unused = read_predictions(prediction, true, unit=unit, progress=bar.advance)
+    if not found:
+        some = ", ".join(list(true.landmarks)[:3])
+        raise UsageError(
+            "has no prediction for any case of the truth", path=prediction,
+            fix=f"name files or rows after the cases: {some}, …",
+        )  # fmt: skip
+    result = measured(
+        true, found, said=prediction.resolve().name, unused=unused, thresholds=limits,
+        repeats=pairs, draws=draws, seed=seed,
+    )  # fmt: skip
+    report = write_evaluation(result, out, truth=true.landmarks, prediction=found, image=true.image)
+    _warn(result, true.without)
+    _say_evaluation(result, report, as_json=as_json)
+
+
+def _limits(text: str | None) -> tuple[float, ...]:
+    from anatomark.metrics.statistics import THRESHOLDS, check_thresholds
+
+    return check_thresholds(numbers(text, option="--thresholds") or THRESHOLDS)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError("is a file", path=out, fix="name a folder for --out")
+
+
+def _warn(result: Any, without: tuple[str, ...]) -> None:
+    from anatomark.metrics.report import listed
+
+    for what, names in (
+        ("no prediction", result.missing),
+        ("predicted, but no case of the truth", result.unused),
+        ("predicted names that the truth does not have", result.unknown),
+        ("no true landmarks", without),
+    ):
+        if names:
+            text = f"left out, {what} ({len(names)}): {listed(names, 5)}"
+            warnings.warn(CohortWarning(text), stacklevel=2)
+
+
+def _say_evaluation(result: Any, report: Path, *, as_json: bool) -> None:
+    from anatomark.metrics.records import group_record
+    from anatomark.metrics.report import lead
+    from anatomark.metrics.tables import interval, rows_of
+
+    unit = result.table.unit
+    if as_json:
+        console.say_json({
+            "written": str(report.parent), "unit": unit, "truth": result.truth,
+            "cases": len(result.table.cases), "missing_cases": result.missing,
+            "unused_cases": result.unused, "unknown_names": result.unknown,
+            "pooled": group_record(result.pooled),
+        })  # fmt: skip
+        return
+    console.say_table(*rows_of([*result.landmarks, result.pooled], unit, first="landmark"))
+    console.say(lead(result))
+    ci = interval(result.pooled.summary.mean_ci)
+    console.say((f"MRE 95 % interval {ci} {unit}; " if ci else "") + f"open {report}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of evaluate.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    thresholds: Thresholds = None,
+    by: Annotated[
+        Literal["case", "point"], typer.Option(help="What is a pair: a case's mean, or a point.")
+    ] = "case",
+    draws: Draws = 2000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare evaluations of the same cases."""
+    import matplotlib as mpl
+
+    from anatomark.metrics import comparison
+    from anatomark.metrics.records import read_run
+
+    mpl.use("agg")
+    limits = None if thresholds is None else _limits(thresholds)
+    _check_out(out)
+    compared = comparison.compare(
+        [read_run(run) for run in runs], by=by, thresholds=limits, draws=draws, seed=seed
+    )
+    report = comparison.write_comparison(compared, out)
+    if as_json:
+        console.say_json(comparison.to_record(compared))
+        return
+    console.say_table(*comparison.comparison_rows(compared))
+    console.say_table(*comparison.rows_of_tests(compared))
+    for sentence in (comparison.lead(compared), *comparison.sentences(compared)):
+        console.say(sentence)
+    console.say(f"open {report}")
+
+
+COMMANDS = (
+    Command(
+        "evaluate",
+        "Measure predicted landmarks against the truth: tables, plots, one HTML page.",
+        "Example: anatomark evaluate --truth cohort --prediction detected --out evaluation",
+        evaluate,
+    ),
+    Command(
+        "compare",
+        "Compare evaluations of the same cases with paired statistics.",
+        "Example: anatomark compare evaluation_a evaluation_b --out comparison",
+        compare,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Evaluation: errors of predicted landmarks, statistics, tables, figures, reports."""

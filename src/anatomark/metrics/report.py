@@ -1,0 +1,210 @@
+"""Everything about an evaluation in one folder: JSON, tables, plots and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import AnatomarkError
+from anatomark.io.files import write_text
+from anatomark.metrics.ellipses import ellipses
+from anatomark.metrics.evaluation import Evaluation
+from anatomark.metrics.observers import NOTES
+from anatomark.metrics.plots import boxes, cumulative, save_plot
+from anatomark.metrics.records import METRICS_FILE, to_record, write_record
+from anatomark.metrics.tables import (
+    csv_table,
+    groups_of,
+    interval,
+    latex_table,
+    number,
+    rows_of,
+)
+from anatomark.metrics.worst import draw_case, largest_errors, worst_cases
+from anatomark.pages import Page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Marks = Mapping[str, Landmarks]
+Draw = Callable[[], "Figure"]
+_PICTURES = 4
+_LISTED = 20
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    out: str | PathLike[str],
+    *,
+    truth: Marks | None = None,
+    prediction: Marks | None = None,
+    image: Callable[[str], Image | None] | None = None,
+) -> Path:
+    """Write tables, plots, ``report.html`` and, last, ``metrics.json``; returns the report.
+
+    With ``truth``, ``prediction`` and ``image`` (case name → image) the report shows the worst
+    cases.
+    """
+    folder = Path(out)
+    for level, name in (("landmarks", "landmarks.csv"), ("cases", "cases.csv")):
+        write_text(folder / name, csv_table(evaluation, level))  # type: ignore[arg-type]
+    write_text(folder / "table.tex", latex_table(evaluation))
+    page = Page("Evaluation of landmarks", lead=lead(evaluation))
+    _tables(page, evaluation)
+    for name, (caption, plot) in figures(evaluation).items():
+        figure = plot()
+        save_plot(figure, folder / "plots" / f"{name}.png")
+        page.picture(figure, caption)
+    _outliers(page, evaluation)
+    if truth is not None and prediction is not None and image is not None:
+        _pictures(page, evaluation, truth, prediction, image)
+    report = folder / "report.html"
+    page.write(report)
+    # Its presence says that all the rest is there.
+    write_record(to_record(evaluation), folder / METRICS_FILE)
+    return report
+
+
+def lead(evaluation: Evaluation) -> str:
+    """What was measured against what, in one sentence."""
+    table = evaluation.table
+    cases = "1 case" if len(table.cases) == 1 else f"{len(table.cases)} cases"
+    return (
+        f"{evaluation.prediction} against {evaluation.truth}: {cases}, "
+        f"{len(table.names)} landmarks, errors in {table.unit}."
+    )
+
+
+def figures(evaluation: Evaluation) -> dict[str, tuple[str, Draw]]:
+    """The plots: file name → caption and how it is drawn."""
+    table, limits, lines = evaluation.table, evaluation.thresholds, evaluation.lines
+    runs = {evaluation.prediction: table.errors}
+    return {
+        "cumulative": (
+            f"Percentage of landmarks whose radial error is at most so many {table.unit}.",
+            lambda: cumulative(runs, unit=table.unit, thresholds=limits, lines=lines),
+        ),
+        "boxes": (
+            f"Radial errors of each landmark in {table.unit}: quartiles, whiskers of 1.5 "
+            "interquartile ranges, single points beyond.",
+            lambda: boxes(table, thresholds=limits, lines=lines),
+        ),
+        "ellipses": (
+            f"Signed errors of each landmark in {table.unit}, world axes (LPS), at one scale.",
+            lambda: ellipses(table, thresholds=limits),
+        ),
+    }
+
+
+# -- sections ------------------------------------------------------------------------------------
+
+
+def _tables(page: Page, evaluation: Evaluation) -> None:
+    unit = evaluation.table.unit
+    page.heading("Summary")
+    page.table(*rows_of([evaluation.pooled], unit, first=""))
+    for sentence in sentences(evaluation):
+        page.text(sentence)
+    if len(evaluation.domains) > 1:
+        page.heading("By domain")
+        page.table(*rows_of(evaluation.domains, unit, first="domain"))
+    _observers(page, evaluation)
+    page.heading("By landmark")
+    page.table(*rows_of(evaluation.landmarks, unit, first="landmark"))
+
+
+def sentences(evaluation: Evaluation) -> list[str]:
+    """What must be said beside the numbers: intervals, definitions, cases left out."""
+    s, unit = evaluation.pooled.summary, evaluation.table.unit
+    said = []
+    if interval(s.mean_ci):
+        rates = ", ".join(
+            f"{t:g} {unit} {interval(ci, 1)} %"
+            for t, ci in zip(s.thresholds, s.within_ci, strict=True)
+        )
+        said.append(
+            f"95 % bootstrap intervals over cases ({evaluation.draws} draws): "
+            f"MRE {interval(s.mean_ci)} {unit}; within {rates}."
+        )
+    said.append(
+        "MRE and SD (ddof 1), quartiles and success rates (error ≤ threshold) are over points "
+        "that truth and prediction both have. Sensitivity: part of the true points that were "
+        "predicted; specificity: part of the absent points that were left out."
+    )
+    p = evaluation.pooled.presence
+    if p.missed or p.invented or p.absent:
+        said.append(
+            f"Points: {p.both} in both, {p.missed} missed, {p.invented} predicted but absent, "
+            f"{p.absent} absent in both."
+        )
+    return said + _left_out(evaluation)
+
+
+def _left_out(evaluation: Evaluation) -> list[str]:
+    said = []
+    for what, names in (
+        ("without a prediction, in none of the numbers", evaluation.missing),
+        ("predicted, but not in the truth", evaluation.unused),
+    ):
+        if names:
+            said.append(f"Cases {what} ({len(names)}): {listed(names)}.")
+    if evaluation.unknown:
+        said.append(f"Predicted names that the truth does not have: {listed(evaluation.unknown)}.")
+    return said
+
+
+def listed(names: tuple[str, ...], most: int = _LISTED) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _observers(page: Page, evaluation: Evaluation) -> None:
+    if not evaluation.lines:
+        return
+    page.heading("Observers")
+    unit = evaluation.table.unit
+    rows = [(kind, NOTES[kind], number(line.mean)) for kind, line in evaluation.lines.items()]
+    page.table(["line", "distance between", f"mean ({unit})"], rows)
+
+
+def _outliers(page: Page, evaluation: Evaluation) -> None:
+    table = evaluation.table
+    page.heading("Largest errors")
+    found = largest_errors(table)
+    if not found:
+        page.text("There are no errors: no point is in both truth and prediction.")
+        return
+    page.table(
+        ["case", "landmark", f"error ({table.unit})"],
+        [(o.case, o.name, number(o.error)) for o in found],
+    )
+    page.heading("Worst cases")
+    rows = [groups_of(evaluation, "cases")[i] for i in worst_cases(table)]
+    page.table(*rows_of(rows, table.unit, first="case"))
+
+
+def _pictures(
+    page: Page,
+    evaluation: Evaluation,
+    truth: Marks,
+    prediction: Marks,
+    image: Callable[[str], Image | None],
+) -> None:
+    unit = evaluation.table.unit
+    for i in worst_cases(evaluation.table, _PICTURES):
+        case = evaluation.table.cases[i]
+        mean = evaluation.cases[i].summary.mean
+        title = f"{case}: mean error {mean:.2f} {unit}"
+        try:
+            shown = image(case)
+            if shown is None:
+                return
+            figure = draw_case(shown, truth[case], prediction[case], title=title)
+        except AnatomarkError as fault:  # numbers do not need the picture
+            page.text(f"{case} cannot be shown: {fault}")
+            continue
+        page.picture(figure, f"{title}. Amber crosses are the truth, blue rings the prediction.")

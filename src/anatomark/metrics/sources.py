@@ -1,0 +1,247 @@
+"""Where truth and predictions come from: a cohort, a landmark file, a folder of them, a table.
+
+Everything comes back as ``case name -> Landmarks`` in world coordinates (LPS), in mm or, where
+the images have no spacing, in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+from anatomark.data import Case, Cohort, Image, Landmarks, names_of
+from anatomark.errors import AnatomarkError, LandmarkError, UsageError
+from anatomark.geometry import Grid, Unit
+from anatomark.io.cohorts.cases import case_grid, case_readings, load_sample, truth_of
+from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.files import check_readable, stem_of, suffix_of
+from anatomark.io.landmarks.formats import (
+    LANDMARK_SUFFIXES,
+    read_landmark_table,
+    read_landmarks,
+)
+from anatomark.io.landmarks.placing import of_dimension, place
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """True landmarks by case. ``said`` tells whose they are, so that every table can.
+
+    ``observers`` are the single readings by case, ``cohort`` is set where there are images.
+    ``without`` lists cases that have no true landmarks. ``file`` is set where all is one file.
+    """
+
+    landmarks: Mapping[str, Landmarks]
+    said: str
+    domains: Mapping[str, str] = field(default_factory=dict)
+    observers: Mapping[str, Mapping[str, Landmarks]] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    cohort: Cohort | None = None
+    file: Path | None = None
+
+    def image(self, case: str) -> Image | None:
+        """The image of a case, ``None`` where the truth is not a cohort."""
+        if self.cohort is None:
+            return None
+        return load_sample(self.cohort, self.cohort[case], grey=True).image
+
+    def grid(self, case: str) -> Grid | None:
+        """The grid of that image, from its header."""
+        return None if self.cohort is None else case_grid(self.cohort, self.cohort[case])
+
+
+# -- truth ---------------------------------------------------------------------------------------
+
+
+def read_truth(
+    path: str | PathLike[str],
+    *,
+    split: str | None = None,
+    observer: str | None = None,
+    unit: Unit | None = None,
+    progress: Progress | None = None,
+) -> Truth:
+    """Read the truth from a cohort, a landmark file, a folder of such files, or a CSV table.
+
+    ``split`` (one part) and ``observer`` (whose reading, or ``mean``) choose from a cohort;
+    ``unit`` is that of tables that do not say.
+    """
+    file = Path(path)
+    if _is_cohort(file):
+        return _of_cohort(file, split, observer, progress)
+    if split is not None or observer is not None:
+        option = "split" if split is not None else "observer"
+        raise UsageError(f"{option} needs a cohort as truth", path=file, fix="leave it out")
+    alone = None if file.is_dir() else file
+    marks = _of_folder(file, unit, progress) if alone is None else _of_file(file, unit)
+    union = tuple(dict.fromkeys(name for m in marks.values() for name in m.names))
+    # What one file names and another does not is absent there: .fcsv knows no other way.
+    alike = {case: m.select(union, missing="absent") for case, m in marks.items()}
+    return Truth(alike, f"the points of {file.name}", file=alone)
+
+
+def _is_cohort(path: Path) -> bool:
+    return path.name == "cohort.toml" or (path / "cohort.toml").is_file()
+
+
+def _of_cohort(
+    path: Path, split: str | None, observer: str | None, progress: Progress | None
+) -> Truth:
+    cohort = read_cohort(path)
+    if observer is not None:
+        cohort = replace(cohort, truth=observer)
+    if split is not None and split not in cohort.splits:
+        known = ", ".join(s or "(none)" for s in cohort.splits)
+        raise UsageError(f"there is no part {split!r}", path=path, fix=f"there is {known}")
+    marks: dict[str, Landmarks] = {}
+    observers: dict[str, dict[str, Landmarks]] = {}
+    cases = cohort.select(split=split).cases
+    for number, case in enumerate(cases, 1):
+        readings = _readings(cohort, case)
+        true = truth_of(cohort, case, readings)
+        if true is not None:
+            marks[case.case] = true
+            observers[case.case] = {name: m for name, m in readings.items() if name}
+        if progress is not None:
+            progress(number, len(cases))
+    if not marks:
+        raise UsageError("no case has true landmarks", path=path, fix="choose another part")
+    return Truth(
+        marks,
+        _whose(cohort),
+        domains={case.case: case.domain for case in cases},
+        observers=observers,
+        without=tuple(c.case for c in cases if c.case not in marks),
+        cohort=cohort,
+    )
+
+
+def _readings(cohort: Cohort, case: Case) -> dict[str, Landmarks]:
+    names = names_of(cohort, case.domain)
+    readings = case_readings(case, case_grid(cohort, case))
+    return {observer: marks.select(names) for observer, marks in readings.items()}
+
+
+def _whose(cohort: Cohort) -> str:
+    if cohort.truth == "mean":
+        people = sorted({name for case in cohort.cases for name in case.observers})
+        return f"the mean of {', '.join(people)}" if people else "the landmarks of the cohort"
+    return f"observer {cohort.truth}" if cohort.truth else "the landmarks of the cohort"
+
+
+# -- prediction ----------------------------------------------------------------------------------
+
+
+def read_predictions(
+    path: str | PathLike[str],
+    truth: Truth,
+    *,
+    unit: Unit | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Landmarks], tuple[str, ...]]:
+    """Read predictions for the cases of ``truth``; also the names of those it has no use for.
+
+    Points in pixels become millimetres where the truth is a cohort whose images have a spacing.
+    """
+    file = Path(path)
+    if _is_cohort(file):
+        found = dict(read_truth(file).landmarks)
+    elif file.is_dir():
+        return _predicted_files(file, truth, unit, progress)
+    else:
+        found = _of_file(file, unit or _implied(truth))
+    if truth.file is not None and not file.is_dir() and len(found) == len(truth.landmarks) == 1:
+        # Two files of one case each belong together, whatever they are called.
+        found = dict(zip(truth.landmarks, found.values(), strict=True))
+    ready = {c: _fitted(m, c, truth, file) for c, m in found.items() if c in truth.landmarks}
+    return ready, tuple(c for c in found if c not in truth.landmarks)
+
+
+def _predicted_files(
+    folder: Path, truth: Truth, unit: Unit | None, progress: Progress | None
+) -> tuple[dict[str, Landmarks], tuple[str, ...]]:
+    files = _landmark_files(folder)
+    wanted = {case: files[case] for case in truth.landmarks if case in files}
+    found: dict[str, Landmarks] = {}
+    for number, (case, file) in enumerate(wanted.items(), 1):
+        marks = _read_one(file, unit or _implied(truth))
+        found[case] = _fitted(marks, case, truth, file)
+        if progress is not None:
+            progress(number, len(wanted))
+    # Reports and previews lie beside predictions: what no case is called is only listed.
+    return found, tuple(case for case in files if case not in wanted)
+
+
+def _implied(truth: Truth) -> Unit | None:
+    """Pixels, where the truth is in pixels: nothing else would make sense."""
+    return "px" if all(m.unit == "px" for m in truth.landmarks.values()) else None
+
+
+def _fitted(marks: Landmarks, case: str, truth: Truth, file: Path) -> Landmarks:
+    """The prediction in the dimension of the truth and, if the image has a spacing, in mm."""
+    true = truth.landmarks[case]
+    try:
+        marks = of_dimension(marks, true.dimension)
+        if marks.unit == "px" and true.unit == "mm":
+            grid = truth.grid(case)
+            marks = marks if grid is None else place(marks, grid)
+        return marks
+    except AnatomarkError as fault:
+        raise fault.at(file) from None
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _of_file(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
+    check_readable(file, LandmarkError)
+    if suffix_of(file) != ".csv":
+        return {stem_of(file): read_landmarks(file)}
+    table = read_landmark_table(file, unit=unit)
+    return {case or stem_of(file): marks for case, marks in table.items()}
+
+
+def _of_folder(folder: Path, unit: Unit | None, progress: Progress | None) -> dict[str, Landmarks]:
+    files = _landmark_files(folder)
+    found = {}
+    for number, (case, file) in enumerate(files.items(), 1):
+        found[case] = _read_one(file, unit)
+        if progress is not None:
+            progress(number, len(files))
+    return found
+
+
+def _read_one(file: Path, unit: Unit | None) -> Landmarks:
+    return read_landmarks(file, unit=unit if suffix_of(file) == ".csv" else None)
+
+
+def _landmark_files(folder: Path) -> dict[str, Path]:
+    """The landmark files of a folder by the case they are named after."""
+    found: dict[str, Path] = {}
+    for file in _entries(folder):
+        if suffix_of(file) not in LANDMARK_SUFFIXES or file.name.startswith("."):
+            continue
+        case = stem_of(file)
+        if case in found:
+            raise UsageError(
+                f"{found[case].name} and {file.name} are of the same case", path=folder,
+                fix="leave one of them in the folder",
+            )  # fmt: skip
+        found[case] = file
+    if not found:
+        raise UsageError(
+            "holds no landmark files", path=folder,
+            fix=f"files are named CASE{', CASE'.join(LANDMARK_SUFFIXES)}",
+        )  # fmt: skip
+    return found
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_file())
+    except OSError as fault:
+        raise UsageError(f"cannot be read: {fault.strerror}", path=folder, fix="check it") from None

@@ -1,0 +1,111 @@
+"""What every method is: a network, its losses, and how its output becomes points.
+
+A method sees tensors on the grid of its network and nothing else: no file, no world coordinate,
+no training loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images on the grid of a network, and the true points where they are known.
+
+    ``images`` ``(B, C, *shape)``; ``extent_mm`` ``(B, D)`` from outer face to outer face, along
+    x, y(, z); ``points`` ``(B, L, D)`` normalised (``align_corners=False``), 0 where absent;
+    ``present`` ``(B, L)``. At inference there are no points.
+    """
+
+    images: Tensor
+    extent_mm: Tensor
+    points: Tensor | None = None
+    present: Tensor | None = None
+
+    def to(self, device: Any) -> Batch:
+        """The same batch on a device."""
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+        }
+        return replace(self, **moved)
+
+
+class Prediction(NamedTuple):
+    """Points of a batch, on the grid of the network.
+
+    ``points`` ``(B, L, D)`` normalised; ``confidence`` ``(B, L)`` in 0…1, not yet calibrated, and
+    ``covariance_mm2`` ``(B, L, D, D)`` along the axes of the grid, each ``None`` where a method has
+    none; ``present`` ``(B, L)`` of methods that can find a landmark absent.
+    """
+
+    points: Tensor
+    confidence: Tensor | None = None
+    covariance_mm2: Tensor | None = None
+    present: Tensor | None = None
+
+
+class MethodConfig(BaseModel):
+    """Base of the settings of a method: what a recipe has under ``[settings]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Method(nn.Module, ABC):
+    """A method: how to make one is in ``docs/methods.md``."""
+
+    Config: ClassVar[type[MethodConfig]]
+    # Whether maps of parts of an image can be put together to those of the whole.
+    tiles: ClassVar[bool] = True
+
+    @abstractmethod
+    def __init__(self, config: Any, *, landmarks: int, dimension: int, channels: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Any:
+        """Whatever ``losses`` and ``predict`` need."""
+
+    @abstractmethod
+    def losses(self, out: Any, batch: Batch) -> dict[str, Tensor]:
+        """Terms ``(B, L)`` by name, weighted, not reduced; their sum is what is minimised.
+
+        Rows of absent landmarks may hold anything finite: they are masked afterwards.
+        """
+
+    @abstractmethod
+    def predict(self, out: Any) -> Prediction:
+        """Points of the batch that ``out`` came from."""
+
+
+class Maps(NamedTuple):
+    """What methods with one map per landmark return from ``forward``."""
+
+    maps: Tensor  # (B, L, *shape)
+    extent_mm: Tensor  # (B, D)
+
+
+class MapMethod(Method):
+    """A method whose network makes one map per landmark, on the voxels of the image.
+
+    Tiles of a large image are put together as maps; ``predict`` then sees the whole.
+    """
+
+    network: nn.Module
+
+    def forward(self, batch: Batch) -> Maps:
+        """Maps ``(B, L, *shape)``."""
+        return Maps(self.network(batch.images), batch.extent_mm)
+
+
+def known(batch: Batch) -> tuple[Tensor, Tensor]:
+    """True points and presence of a batch that is trained on."""
+    if batch.points is None or batch.present is None:
+        raise ValueError("losses need a batch with points")
+    return batch.points, batch.present

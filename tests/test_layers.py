@@ -27,6 +27,7 @@ LAYERS = (
     ("augment",),
     ("datasets",),
     ("methods",),
+    ("models",),
     ("training",),
     ("inference",),
     ("reproduce",),

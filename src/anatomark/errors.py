@@ -67,6 +67,14 @@ class CohortError(AnatomarkError):
         super().__init__(problem, fix=fix, path=path)
 
 
+class ModelError(AnatomarkError):
+    """A model file that cannot be used: damaged, of another network, or a pickle."""
+
+
+class TrainingError(AnatomarkError):
+    """A training run that cannot start or go on; the message names the case where there is one."""
+
+
 class WriteError(AnatomarkError):
     """A file that could not be written; what was there before is untouched."""
 

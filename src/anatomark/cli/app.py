@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from anatomark import __version__
-from anatomark.cli import cohorts, console, convert, evaluation, show, system
+from anatomark.cli import cohorts, console, convert, detection, evaluation, show, system, training
 from anatomark.errors import AnatomarkError, CohortError
 
 _STOPPED = 130
@@ -27,7 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *evaluation.COMMANDS, *system.COMMANDS,
+    *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
+    *detection.COMMANDS, *evaluation.COMMANDS, *system.COMMANDS,
 ):  # fmt: skip
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 

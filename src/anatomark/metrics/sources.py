@@ -24,6 +24,7 @@ from anatomark.io.landmarks.formats import (
 )
 from anatomark.io.landmarks.placing import of_dimension, place
 
+DETECTIONS_FILE = "detections.csv"
 Progress = Callable[[int, int], None]
 
 
@@ -225,6 +226,8 @@ def _landmark_files(folder: Path) -> dict[str, Path]:
     for file in _entries(folder):
         if suffix_of(file) not in LANDMARK_SUFFIXES or file.name.startswith("."):
             continue
+        if file.name == DETECTIONS_FILE:
+            continue  # the table that detect writes beside them, with the same points
         case = stem_of(file)
         if case in found:
             raise UsageError(

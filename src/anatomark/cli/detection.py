@@ -1,0 +1,164 @@
+"""The command ``detect``: landmarks of one image or ten thousand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from anatomark.cli import console
+from anatomark.cli.commands import AsJson, Command, Spacing
+from anatomark.cli.words import spacing_of
+from anatomark.errors import UsageError
+
+_NAMED = 20  # faulty files that are listed at the end
+
+
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Images, DICOM folders or cohorts.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Shipped model, run folder or file.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    output: Annotated[
+        Literal["mrk.json", "fcsv", "csv", "json"] | None,
+        typer.Option("--format", help="Of the landmark files; json holds everything."),
+    ] = None,
+    picture: Annotated[bool, typer.Option(help="Draw each image with its points.")] = True,
+    second: Annotated[
+        str | None, typer.Option(metavar="M", help="Another model; flag where the two disagree.")
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Move one implausible point to where others suggest it."),
+    ] = False,
+    spacing: Spacing = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
+    split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain of a cohort.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
+    ] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
+    readers: Annotated[int, typer.Option(min=1, max=64, help="Images read ahead.")] = 2,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .ckpt, which can run any code. Only your own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Detect landmarks, with a confidence, a radius and flags for each point."""
+    import matplotlib as mpl
+
+    from anatomark.inference.detector import Detector
+    from anatomark.inference.files import detect_files, sources_of
+    from anatomark.metrics.sources import DETECTIONS_FILE
+
+    mpl.use("agg")
+    if out.exists() and not out.is_dir():
+        raise UsageError("is a file", path=out, fix="name a folder for --out")
+    sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
+    detector = Detector(model, device=device, second=second, repair=repair, trust=trust)
+    kind = output or ("mrk.json" if detector.model.info.unit == "mm" else "json")
+    with console.Progress("detecting", len(sources)) as bar:
+        outcomes = list(
+            detect_files(
+                detector, sources, out, output=kind, picture=picture, batch=batch,
+                readers=readers, grey=grey, progress=bar.advance,
+            )
+        )  # fmt: skip
+    rows = [row for outcome in outcomes for row in _rows(outcome)]
+    table = out / DETECTIONS_FILE
+    _write_table(rows, table)
+    return _say(outcomes, rows, table, detector.model.info.unit, as_json=as_json)
+
+
+def _rows(outcome: Any) -> list[dict[str, Any]]:
+    """One row a point, for the table of all images and for programs."""
+    name, path = outcome.source.name, str(outcome.source.path)
+    if outcome.detection is None:
+        return [{"case": name, "image": path, "error": str(outcome.error)}]
+    findings = outcome.detection.findings
+    marks = findings.landmarks
+    rows = []
+    for i, landmark in enumerate(marks.names):
+        point = [round(float(v), 4) for v in marks.points_mm[i]]
+        confidence = math.nan if marks.confidence is None else float(marks.confidence[i])
+        spread = math.nan
+        if marks.covariance_mm2 is not None:
+            spread = math.sqrt(max(float(marks.covariance_mm2[i].trace()), 0.0))
+        flags = [*findings.flags.get(landmark, ()), *findings.image]
+        rows.append({
+            "case": name, "image": path, "landmark": landmark, "unit": marks.unit,
+            **dict(zip("xyz", point, strict=False)), "confidence": round(confidence, 4),
+            "spread": round(spread, 4), "radius": round(findings.radius[landmark], 4),
+            "flags": "; ".join(flags), "error": "",
+        })  # fmt: skip
+    return rows
+
+
+def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
+    from anatomark.io.files import write_text
+
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows([{k: _cell(v) for k, v in row.items()} for row in rows])
+    write_text(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _say(
+    outcomes: list[Any], rows: list[dict[str, Any]], table: Path, unit: str, *, as_json: bool
+) -> int:
+    failed = [o for o in outcomes if o.error is not None]
+    if as_json:
+        console.say_json({"written": str(table.parent), "failed": len(failed), "points": rows})
+    else:
+        points = [r for r in rows if "landmark" in r]
+        if len(outcomes) == 1 and points:
+            console.say_table(
+                ["landmark", *_axes(points[0]), f"radius, {unit}", "confidence", "flags"],
+                [_line(r) for r in points],
+            )
+        flagged = sum(bool(r["flags"]) for r in points)
+        console.say(
+            f"{len(outcomes) - len(failed)} of {len(outcomes)} images, {len(points)} points, "
+            f"{flagged} with a flag; {table}"
+        )
+    for outcome in failed[:_NAMED]:
+        console.say_error(str(outcome.error))
+    if len(failed) > _NAMED:
+        console.say_error(f"and {len(failed) - _NAMED} more: see {table}")
+    return 2 if failed else 0
+
+
+def _axes(row: dict[str, Any]) -> list[str]:
+    return [axis for axis in "xyz" if axis in row]
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    def number(value: float, digits: int) -> str:
+        return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+    return [
+        row["landmark"], *(number(row[a], 2) for a in _axes(row)), number(row["radius"], 1),
+        number(row["confidence"], 2), row["flags"],
+    ]  # fmt: skip
+
+
+COMMANDS = (
+    Command(
+        "detect",
+        "Detect landmarks in images: files for Slicer, pictures, and one table of all points.",
+        "Example: anatomark detect --model run_mr --out found scan.nii.gz",
+        detect,
+    ),
+)

@@ -1,0 +1,130 @@
+"""Commands about models: ``prepare``, ``train`` and ``models``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from anatomark.cli import console
+from anatomark.cli.commands import AsJson, Command
+from anatomark.errors import UsageError
+
+RecipeFile = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A recipe: a .toml file, or the name of a shipped one."),
+]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="COHORT", help="A cohort, or what prepare wrote.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
+Domain = Annotated[
+    str | None, typer.Option(help="Only this domain of the cohort, instead of the recipe's.")
+]
+
+
+def train(
+    recipe: RecipeFile,
+    data: Data,
+    out: Out,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
+    ] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
+    ] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs (or processes) of each node.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes, under Slurm or torchrun.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    domain: Domain = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a cohort."""
+    from anatomark.models.recipe import read_recipe
+    from anatomark.training.run import Machine
+    from anatomark.training.run import train as run
+
+    chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
+    model = run(
+        chosen, data, out, resume=resume, machine=Machine(device, devices, nodes),
+        bar=sys.stderr.isatty(),
+    )  # fmt: skip
+    trained, unit = model.info.trained, model.info.unit
+    if as_json:
+        console.say_json({"written": str(out), **trained})
+    elif trained:  # of several processes, the first one speaks
+        console.say(
+            f"{trained['epochs']} epochs, best after {trained['best_epoch'] + 1}: "
+            f"{trained['validation_mre']:.2f} {unit} mean error on "
+            f"{trained['validation_cases']} validation cases"
+        )
+        console.say(f"{out / 'model.safetensors'}")
+
+
+def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> None:
+    """Decode every case of a cohort once, as a recipe shows it."""
+    from anatomark.models.recipe import read_recipe
+    from anatomark.training.cases import open_cases, write_prepared
+
+    chosen = read_recipe(recipe).changed(domain=domain)
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError("the folder is not empty", path=out, fix="name another")
+    cases = open_cases(data, chosen)
+    with console.Progress("preparing") as bar:
+        write_prepared(cases, chosen, out, progress=bar.advance)
+    console.say(f"{out}: {sum(map(len, cases.splits.values()))} cases")
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the models that come with the package, and the recipes."""
+    from anatomark.models.files import load_model, shipped_models
+    from anatomark.models.recipe import shipped_recipes
+
+    found = [load_model(path) for path in shipped_models().values()]
+    records = [
+        {
+            "name": m.name, "method": m.recipe.method, "dimension": m.recipe.grid.dimension,
+            "modality": m.recipe.modality, "landmarks": list(m.landmarks), "unit": m.info.unit,
+            "error": m.info.trained.get("validation_mre"), "path": m.path,
+        }
+        for m in found
+    ]  # fmt: skip
+    if as_json:
+        console.say_json({"models": records, "recipes": shipped_recipes()})
+        return
+    rows = [
+        (
+            str(r["name"]), str(r["method"]), f"{r['dimension']}D", str(r["modality"] or "any"),
+            str(len(m.landmarks)), f"{r['error']:.2f} {r['unit']}",
+        )
+        for r, m in zip(records, found, strict=True)
+    ]  # fmt: skip
+    console.say_table(["model", "method", "", "images", "landmarks", "validation error"], rows)
+    console.say(f"recipes: {', '.join(shipped_recipes())}")
+
+
+COMMANDS = (
+    Command(
+        "train",
+        "Train a model on a cohort; --resume goes on with a run that was stopped.",
+        "Example: anatomark train fang2023-mr --data prostate --domain mr --out run_mr",
+        train,
+    ),
+    Command(
+        "prepare",
+        "Decode a cohort once, as a recipe shows it, for machines that only train.",
+        "Example: anatomark prepare fang2023-mr --data prostate --domain mr --out prepared",
+        prepare,
+    ),
+    Command(
+        "models",
+        "List the models and recipes that come with the package.",
+        "Example: anatomark models --json",
+        models,
+    ),
+)

@@ -1,0 +1,161 @@
+"""``Detector``: a model on a device, from an image to landmarks in the world."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import ImageError, UsageError
+from anatomark.geometry import FloatArray, Grid
+from anatomark.inference.flags import Findings, findings_of
+from anatomark.methods import Prediction
+from anatomark.models.device import best_device, half_precision
+from anatomark.models.files import Model, load_model
+from anatomark.models.predicting import placed, predict
+from anatomark.models.preparation import Prepared, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """Landmarks of one image, with what is known about them.
+
+    ``landmarks`` are in the world (LPS), with confidence and covariance where the method gives
+    them; ``findings`` are radii and flags, and points that were repaired.
+    """
+
+    landmarks: Landmarks
+    findings: Findings
+
+
+class Detector:
+    """A model, ready to detect.
+
+    ``device`` is ``auto``, ``cpu`` or ``gpu``. ``second`` is another model of the same landmarks:
+    where the two disagree by more than their errors explain, points are flagged. ``repair``
+    replaces one implausible point by what the others suggest, and says so.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | PathLike[str],
+        *,
+        device: str = "auto",
+        precision: Literal["auto", "bf16", "float32"] = "auto",
+        second: Model | str | PathLike[str] | None = None,
+        repair: bool = False,
+        trust: bool = False,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load_model(model, trust=trust)
+        self.device = best_device(device)
+        self._half = half_precision(precision, self.device)
+        self._repair = repair
+        # Loaded models are shared; one on a device of its own is not.
+        self._method = placed(
+            copy.deepcopy(self.model.method), self.model.recipe.grid.dimension, self.device
+        )
+        self._second = None
+        if second is not None:
+            self._second = Detector(second, device=device, precision=precision, trust=trust)
+            _check_alike(self.model, self._second.model)
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether every image has the same number of voxels for the network."""
+        return self.model.recipe.grid.spacing is None
+
+    def detect(self, image: Image) -> Detection:
+        """Find the landmarks of an image."""
+        return self.detect_prepared([(image, self.prepare(image))])[0]
+
+    def prepare(self, image: Image) -> Prepared:
+        """What the network will see of an image; needs no network, so it can be done ahead."""
+        recipe = self.model.recipe
+        _check_modality(image, recipe.modality)
+        if image.grid.unit != self.model.info.unit:
+            raise ImageError(
+                f"the image is in {image.grid.unit}, the model in {self.model.info.unit}",
+                fix="say its --spacing" if image.grid.unit == "px" else "choose another model",
+            )
+        return prepare(image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
+
+    def detect_prepared(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
+        """Find the landmarks of images of one network shape, together."""
+        found = predict(
+            self._method, [ready.array for _, ready in images],
+            [np.asarray(ready.grid.extent) for _, ready in images],
+            device=self.device, half=self._half,
+        )  # fmt: skip
+        others: list[Detection | None] = [None] * len(images)
+        if self._second is not None:
+            others = [self._second.detect(image) for image, _ in images]
+        return [
+            self._detection(image, ready, found, row, other)
+            for row, ((image, ready), other) in enumerate(zip(images, others, strict=True))
+        ]
+
+    def _detection(
+        self,
+        image: Image,
+        ready: Prepared,
+        found: Prediction,
+        row: int,
+        other: Detection | None,
+    ) -> Detection:
+        landmarks = to_world(found, row, ready.grid, self.model)
+        findings = findings_of(
+            self.model, image, landmarks,
+            other=None if other is None else other.landmarks, repair=self._repair,
+        )  # fmt: skip
+        return Detection(findings.landmarks, findings)
+
+
+def to_world(found: Prediction, row: int, grid: Grid, model: Model) -> Landmarks:
+    """Landmarks in the world of one sample of a prediction on the network's grid."""
+    points = np.asarray(grid.from_normalised(_double(found.points[row])))
+    present = np.isfinite(points).all(1)
+    if found.present is not None:
+        present &= found.present[row].numpy()
+    covariance = None
+    if found.covariance_mm2 is not None:
+        axes: FloatArray = np.asarray(grid.direction)
+        covariance = axes @ _double(found.covariance_mm2[row]) @ axes.T
+        covariance = (covariance + covariance.transpose(0, 2, 1)) / 2
+    confidence = None if found.confidence is None else _double(found.confidence[row])
+    return Landmarks(
+        model.landmarks,
+        points,
+        present=present,
+        covariance_mm2=covariance,
+        confidence=confidence,
+        pairs=model.info.pairs,
+        unit=grid.unit,
+        meta={"model": model.name},
+    )
+
+
+def _double(values: Tensor) -> NDArray[np.float64]:
+    return np.asarray(values.double().numpy())
+
+
+def _check_modality(image: Image, wanted: str | None) -> None:
+    given = image.meta.get("Modality") or image.meta.get("modality")
+    if wanted and given and str(given).upper() != wanted.upper():
+        raise ImageError(
+            f"the image is {given}, the model is for {wanted}", fix="choose another model"
+        )
+
+
+def _check_alike(first: Model, second: Model) -> None:
+    if first.landmarks != second.landmarks or first.info.unit != second.info.unit:
+        raise UsageError(
+            "the two models detect different landmarks", fix="name a second model of the same ones",
+            path=second.path,
+        )  # fmt: skip

@@ -1,0 +1,224 @@
+"""Many files: read ahead, detected in batches, one broken file reported and the rest done."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import AnatomarkError, UsageError
+from anatomark.inference.detector import Detection, Detector
+from anatomark.inference.flags import Findings
+from anatomark.io.cohorts.cases import case_spacing
+from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.files import stem_of
+from anatomark.io.images.reading import read_image
+from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.models.preparation import Prepared
+
+Output = Literal["mrk.json", "fcsv", "csv", "json"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to look at, and the name that its results get."""
+
+    name: str
+    path: Path
+    spacing: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one image: a detection, or an error."""
+
+    source: Source
+    detection: Detection | None = None
+    written: Path | None = None
+    error: AnatomarkError | None = None
+
+
+class _Read(NamedTuple):
+    source: Source
+    image: Image | None
+    ready: Prepared | None
+    error: AnatomarkError | None
+
+
+def sources_of(
+    paths: Sequence[str | Path],
+    *,
+    split: str | None = None,
+    domain: str | None = None,
+    spacing: Any = None,
+) -> list[Source]:
+    """Images named one by one, or all those of cohorts; every result gets a name of its own."""
+    found: list[Source] = []
+    for given in map(Path, paths):
+        if (given / "cohort.toml").is_file() or given.name == "cohort.toml":
+            cohort = read_cohort(given, check=False)
+            chosen = cohort.select(split=split, domain=domain)
+            found += [
+                Source(case.case, case.image, _spacing(cohort, case)) for case in chosen.cases
+            ]
+        else:
+            found.append(Source(stem_of(given), given, spacing))
+    taken: dict[str, Path] = {}
+    for source in found:
+        other = taken.setdefault(source.name, source.path)
+        if other != source.path:
+            raise UsageError(
+                f"would get the same name as {other}: {source.name}", path=source.path,
+                fix="detect them into two folders",
+            )  # fmt: skip
+    if not found:
+        raise UsageError("there is no image to look at", fix="name files, or another split")
+    return list({source.name: source for source in found}.values())
+
+
+def _spacing(cohort: Any, case: Any) -> Any:
+    try:
+        return case_spacing(cohort, case)
+    except AnatomarkError:
+        return None  # reading it will say what is wrong, as one file among many
+
+
+def detect_files(
+    detector: Detector,
+    sources: Sequence[Source],
+    out: Path,
+    *,
+    output: Output = "mrk.json",
+    picture: bool = True,
+    batch: int = 1,
+    readers: int = 2,
+    grey: bool = False,
+    progress: Callable[[], None] = lambda: None,
+) -> Iterator[Outcome]:
+    """Detect and write one after the other; an image that fails is an outcome with its error."""
+    size = batch if detector.fixed_size else 1
+    with ThreadPoolExecutor(readers) as pool:
+        ahead = _ahead(pool, detector, sources, grey=grey, count=readers + size)
+        while group := list(islice(ahead, size)):
+            for outcome in _detected(detector, group):
+                yield _written(outcome, out, output, picture=picture)
+                progress()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    detector: Detector,
+    sources: Sequence[Source],
+    *,
+    grey: bool,
+    count: int,
+) -> Iterator[_Read]:
+    """Read so many images ahead of their use, in order."""
+    waiting: deque[Future[_Read]] = deque()
+    todo = iter(sources)
+    try:
+        for source in islice(todo, count):
+            waiting.append(pool.submit(_read, detector, source, grey))
+        while waiting:
+            done = waiting.popleft().result()
+            for source in islice(todo, 1):
+                waiting.append(pool.submit(_read, detector, source, grey))
+            yield done
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _read(detector: Detector, source: Source, grey: bool) -> _Read:
+    try:
+        image = read_image(source.path, spacing=source.spacing, grey=grey)
+        return _Read(source, image, detector.prepare(image), None)
+    except AnatomarkError as fault:
+        fault.at(source.path)
+        return _Read(source, None, None, fault)
+    except (MemoryError, RuntimeError, ValueError, OSError) as fault:
+        told = AnatomarkError(f"could not be read: {fault}", path=source.path)
+        return _Read(source, None, None, told)
+
+
+def _detected(detector: Detector, group: Sequence[_Read]) -> Iterator[tuple[_Read, Outcome]]:
+    sound = [r for r in group if r.image is not None and r.ready is not None]
+    found: dict[str, Detection] = {}
+    fault: AnatomarkError | None = None
+    try:
+        pairs = [(r.image, r.ready) for r in sound if r.image is not None and r.ready is not None]
+        detections = detector.detect_prepared(pairs) if pairs else []
+        found = {r.source.name: d for r, d in zip(sound, detections, strict=True)}
+    except (MemoryError, RuntimeError) as told:
+        fault = AnatomarkError(f"could not be looked at: {told}", fix="try --batch 1")
+    for read in group:
+        name = read.source.name
+        if name in found:
+            yield read, Outcome(read.source, found[name])
+        else:
+            error = read.error or AnatomarkError(
+                fault.problem if fault else "was not looked at", path=read.source.path
+            )
+            yield read, Outcome(read.source, error=error)
+
+
+def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, picture: bool) -> Outcome:
+    read, outcome = result
+    if outcome.detection is None or read.image is None:
+        return outcome
+    path = out / f"{outcome.source.name}.{output}"
+    try:
+        marks = for_file(outcome.detection.findings, output)
+        write_landmarks(marks, path, grid=read.image.grid)
+        if picture:
+            _draw(read.image, outcome.detection.findings.landmarks, path, outcome.source.name)
+    except AnatomarkError as fault:
+        return replace(outcome, detection=None, error=fault)
+    return replace(outcome, written=path)
+
+
+def _draw(image: Image, landmarks: Landmarks, path: Path, title: str) -> None:
+    from anatomark.pictures import draw, save_picture
+
+    save_picture(draw(image, landmarks, title=title), path.with_name(f"{title}.png"))
+
+
+def for_file(findings: Findings, output: Output) -> Landmarks:
+    """Landmarks as a format can hold them: what it has no place for goes into descriptions."""
+    marks = findings.landmarks
+    if output == "json":
+        notes = {k: list(v) for k, v in findings.flags.items()}
+        radius = {k: v if math.isfinite(v) else None for k, v in findings.radius.items()}
+        meta = {
+            **marks.meta, "flags": notes, "radius": radius, "level": _number(findings.level),
+            "image": list(findings.image),
+        }  # fmt: skip
+        return replace(marks, meta=meta)
+    said = {name: described(findings, row) for row, name in enumerate(marks.names)}
+    return replace(
+        marks, meta={"descriptions": said}, pairs=(), covariance_mm2=None,
+        confidence=marks.confidence if output == "csv" else None,
+    )  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def described(findings: Findings, row: int) -> str:
+    """One line about a point: radius, confidence, flags."""
+    marks = findings.landmarks
+    name = marks.names[row]
+    words = []
+    radius = findings.radius.get(name, math.nan)
+    if math.isfinite(radius):
+        words.append(f"±{radius:.1f} {marks.unit} ({100 * findings.level:.0f} %)")
+    if marks.confidence is not None and math.isfinite(marks.confidence[row]):
+        words.append(f"confidence {marks.confidence[row]:.2f}")
+    return "; ".join([*words, *findings.flags.get(name, ())])

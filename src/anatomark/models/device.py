@@ -1,0 +1,46 @@
+"""What the machine can do: accelerators, half precision, memory layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from anatomark.errors import UsageError
+
+Precision = Literal["auto", "bf16", "float32"]
+
+
+def half_precision(wanted: Precision, device: str) -> bool:
+    """Whether to compute in bfloat16: ``auto`` where the device has instructions for it."""
+    if wanted != "auto":
+        return wanted == "bf16"
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        return {"amx_bf16", "avx512_bf16"} & cpu_flags() != set()
+    return False
+
+
+def cpu_flags() -> set[str]:
+    """Instruction sets of the processor, as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+def channels_last(dimension: int) -> torch.memory_format:
+    """The layout in which convolutions are fast."""
+    return torch.channels_last if dimension == 2 else torch.channels_last_3d
+
+
+def best_device(wanted: str = "auto") -> str:
+    """``cuda``, ``mps`` or ``cpu``; an accelerator that is asked for must be there."""
+    if wanted in {"gpu", "cuda"} and not torch.cuda.is_available():
+        raise UsageError("there is no GPU that torch can use", fix="run anatomark doctor")
+    if wanted in {"gpu", "cuda"} or (wanted == "auto" and torch.cuda.is_available()):
+        return "cuda"
+    return "cpu"

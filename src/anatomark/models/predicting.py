@@ -1,0 +1,54 @@
+"""Run a method on prepared images: placed on a device, tiled where they are large."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from anatomark.geometry import FloatArray
+from anatomark.methods import Batch, Method, Prediction
+from anatomark.methods.base import MapMethod, Maps
+from anatomark.models.device import channels_last
+from anatomark.models.tiles import tile_shape, tiled_maps
+
+HALO = 32  # voxels that a tile sees beyond what is kept of it
+
+
+def placed(method: Method, dimension: int, device: str) -> Method:
+    """The method on a device, in the layout in which convolutions are fast."""
+    layout: Any = channels_last(dimension)
+    return method.to(device).to(memory_format=layout).eval()  # type: ignore[call-overload,no-any-return]
+
+
+@torch.inference_mode()
+def predict(
+    method: Method,
+    arrays: Sequence[NDArray[Any]],
+    extents: Sequence[FloatArray],
+    *,
+    device: str,
+    half: bool,
+) -> Prediction:
+    """Points of images ``(C, *shape)`` of one shape with their extents ``(D,)``; on the CPU."""
+    stacked = torch.from_numpy(np.stack(arrays)).to(device).float()
+    batch = Batch(
+        images=stacked.contiguous(memory_format=channels_last(stacked.ndim - 2)),
+        extent_mm=torch.from_numpy(np.stack(extents)).float().to(device),
+    )
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        found = method.predict(_out(method, batch))
+    return Prediction(
+        found.points.float().cpu(),
+        *(None if value is None else value.cpu() for value in found[1:]),
+    )
+
+
+def _out(method: Method, batch: Batch) -> Any:
+    if not isinstance(method, MapMethod):
+        return method(batch)
+    tile = tile_shape(tuple(batch.images.shape[2:]), HALO)
+    return Maps(tiled_maps(method.network, batch.images, tile, HALO), batch.extent_mm)

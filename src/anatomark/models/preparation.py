@@ -1,0 +1,159 @@
+"""From an image to what a network sees, and the grid that leads back to the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import ImageError
+from anatomark.geometry import FloatArray, Grid
+from anatomark.models.recipe import GridRecipe, IntensityRecipe
+from anatomark.sampling import resample
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image on the grid of a network: ``array`` ``(C, *shape)`` float32."""
+
+    array: Pixels
+    grid: Grid
+    inside: NDArray[np.bool_]  # (*shape): where there was an image
+
+
+def prepare(
+    image: Image, grid: GridRecipe, intensity: IntensityRecipe, *, channels: int = 1
+) -> Prepared:
+    """Turn, resample and normalise an image; landmarks stay where they are in the world."""
+    check_kind(image, grid.dimension, channels)
+    turned = turn(image) if grid.orientation == "LPS" and grid.dimension == 3 else image
+    target = network_grid(turned.grid, grid)
+    array, inside = _shown(turned, target)
+    return Prepared(normalise(array, inside, intensity), target, inside)
+
+
+def check_kind(image: Image, dimension: int, channels: int) -> None:
+    """Refuse an image of another dimension or number of channels than the model's."""
+    if image.grid.dimension != dimension:
+        raise ImageError(
+            f"the image is {image.grid.dimension}D, the model is for {dimension}D images",
+            fix="choose another model",
+        )
+    if (image.channels or 1) != channels:
+        raise ImageError(
+            f"the image has {image.channels or 1} channels, the model is for {channels}",
+            fix="reduce colours with --grey" if channels == 1 else "choose another model",
+        )
+
+
+def turn(image: Image) -> Image:
+    """Permute and reverse axes so that they run nearest to L, P, S; nothing is resampled."""
+    order = image.grid.orientation
+    homes = {letter: axis for axis, pair in enumerate(("LR", "PA", "SI")) for letter in pair}
+    axes = sorted(range(3), key=lambda axis: homes[order[axis]])
+    turned = image.permute(axes)
+    for axis, letter in enumerate(turned.grid.orientation):
+        if letter in "RAI":
+            turned = turned.flip(axis)
+    return turned
+
+
+def network_grid(grid: Grid, recipe: GridRecipe) -> Grid:
+    """The voxels that the network sees of an image on ``grid``; with a spacing, all of them."""
+    size = recipe.size
+    if recipe.spacing is None and recipe.fit == "stretch":
+        return grid.resized(size[::-1])
+    if recipe.spacing is None:
+        spacing = float((grid.extent / np.asarray(size)).max())
+        return _about_centre(grid, np.full(grid.dimension, spacing), size)
+    spacings = np.broadcast_to(np.asarray(recipe.spacing, np.float64), (grid.dimension,))
+    return grid.with_spacing(spacings)
+
+
+def _about_centre(grid: Grid, spacing: FloatArray, size: tuple[int, ...]) -> Grid:
+    matrix = grid.direction * spacing
+    origin = grid.centre - matrix @ ((np.asarray(size) - 1) / 2)
+    return Grid(size[::-1], spacing, origin, grid.direction, unit=grid.unit)
+
+
+def _shown(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Values ``(C, *shape)`` on ``target``, NaN-free, and where they come from the image."""
+    array = np.asarray(image.array, np.float32)
+    full = image.with_array(array if image.channels is not None else array[None])
+    fewer = averaged(full, target.spacing)
+    low = float(array.min())
+    shown = fewer if fewer.grid.same_as(target) else resample(fewer, target, fill=low)
+    index = [
+        (np.arange(n) - (n - 1) / 2) * s
+        for n, s in zip(target.size_xyz, target.spacing, strict=True)
+    ]
+    half = image.grid.extent / 2 * (1 + 1e-9)
+    # The grids share their axes and their centre, so that the image is a box of voxels.
+    rows = [np.abs(v) <= h for v, h in zip(index, half, strict=True)][::-1]
+    inside = np.ones(target.shape, bool)
+    for axis, row in enumerate(rows):
+        inside &= np.expand_dims(row, [a for a in range(len(rows)) if a != axis])
+    return np.asarray(shown.array, np.float32), inside
+
+
+def averaged(image: Image, spacing: FloatArray) -> Image:
+    """Means over whole blocks of voxels where ``spacing`` is coarser: linear sampling would alias.
+
+    ``image`` has its channel axis. The border is repeated where blocks do not come out even.
+    """
+    factors = np.maximum(np.floor(spacing / image.grid.spacing + 1e-6), 1).astype(int)
+    factors = np.minimum(factors, image.grid.size_xyz)
+    if (factors == 1).all():
+        return image
+    array, grid = image.array, image.grid
+    for axis, factor in enumerate(factors.tolist()):
+        array = _block_means(array, array.ndim - 1 - axis, factor)
+    shape = array.shape[1:]
+    first = (factors - 1) / 2
+    coarse = Grid(
+        shape, grid.spacing * factors, grid.to_world(first), grid.direction, unit=grid.unit
+    )
+    return Image(array, coarse, image.meta)
+
+
+def _block_means(array: Pixels, axis: int, factor: int) -> Pixels:
+    if factor == 1:
+        return array
+    count = array.shape[axis]
+    # Only a last block that is cut by the border needs it repeated.
+    missing = -count % factor
+    if missing:
+        widths = [(0, missing if a == axis else 0) for a in range(array.ndim)]
+        array = np.pad(array, widths, mode="edge")
+    shape = (*array.shape[:axis], array.shape[axis] // factor, factor, *array.shape[axis + 1 :])
+    return np.asarray(array.reshape(shape).mean(axis + 1, dtype=np.float32))
+
+
+def normalise(array: Pixels, inside: NDArray[np.bool_], recipe: IntensityRecipe) -> Pixels:
+    """Grey values ``(C, *shape)`` as the network sees them, each channel by itself."""
+    if recipe.kind == "none":
+        return array
+    out = np.empty_like(array)
+    for channel, values in enumerate(array):
+        seen = values[inside]
+        if recipe.kind == "zscore":
+            spread = float(seen.std())
+            out[channel] = (values - float(seen.mean())) / (spread if spread > 0 else 1.0)
+            continue
+        low, high = recipe.low, recipe.high
+        if recipe.kind == "percentiles":
+            low, high = (float(v) for v in np.percentile(seen, (low, high)))
+        width = high - low
+        out[channel] = np.clip((values - low) / (width if width > 0 else 1.0), 0, 1)
+    return out
+
+
+def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Normalised points ``(L, D)`` (0 where absent) and presence ``(L,)`` on a network's grid."""
+    normalised = np.asarray(grid.to_normalised(landmarks.points_mm))
+    present = landmarks.present & (np.abs(normalised) <= 1 + 1e-6).all(1)
+    return np.where(present[:, None], normalised, 0).astype(np.float32), present

@@ -1,0 +1,257 @@
+"""A recipe: everything that a training run depends on, as TOML.
+
+Sizes and spacings are in x, y(, z) order, in the unit of the cohort's images.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from anatomark.augment import PRESETS, AugmentConfig, preset
+from anatomark.errors import UsageError
+from anatomark.io.files import read_text
+from anatomark.methods import METHODS, MethodConfig, method_named
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GridRecipe(_Part):
+    """The voxels that the network sees.
+
+    Without ``spacing`` the whole image is shown on ``size`` voxels: with its proportions kept and
+    the rest filled (``pad``), or each axis by itself (``stretch``). With ``spacing`` voxels always
+    have that size: training shows windows of ``size`` voxels, inference the whole image.
+    """
+
+    size: Annotated[tuple[Count, ...], Field(min_length=2, max_length=3)]
+    spacing: Positive | tuple[Positive, ...] | None = None
+    fit: Literal["pad", "stretch"] = "pad"
+    orientation: Literal["LPS", "as stored"] = Field(
+        default="LPS", description="Turn the axes of 3D images so that they run nearest to L, P, S."
+    )
+
+    @field_validator("spacing", mode="before")
+    @classmethod
+    def _one_or_each(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _same_dimension(self) -> Self:
+        if isinstance(self.spacing, tuple) and len(self.spacing) != len(self.size):
+            raise ValueError("size and spacing differ in their number of axes")
+        return self
+
+    @property
+    def dimension(self) -> int:
+        """2 or 3."""
+        return len(self.size)
+
+
+class IntensityRecipe(_Part):
+    """How grey values become what the network sees.
+
+    ``zscore``: mean 0 and SD 1 over the image. ``percentiles``: ``low`` and ``high`` percent of
+    the values become 0 and 1, cut there. ``window``: the values ``low`` and ``high`` (HU, say)
+    become 0 and 1, cut there. ``none``: as they are.
+    """
+
+    kind: Literal["zscore", "percentiles", "window", "none"] = "percentiles"
+    low: float = 0.5
+    high: float = 99.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        if self.kind == "percentiles" and not 0 <= self.low < self.high <= 100:
+            raise ValueError("percentiles are between 0 and 100")
+        return self
+
+
+class DataRecipe(_Part):
+    """Which cases of the cohort are used for what."""
+
+    domain: str | None = Field(default=None, description="Only this domain of the cohort.")
+    channels: Count = 1
+    train: str = "train"
+    validation: str = "val"
+    validation_part: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.15, description="Part of the training patients, if there is no such split."
+    )
+
+
+class TrainingRecipe(_Part):
+    """How the weights are found. ``batch`` counts all devices together."""
+
+    epochs: Count = 100
+    steps_per_epoch: Count | None = Field(
+        default=None, description="Without it, an epoch shows every training case once."
+    )
+    batch: Count = 4
+    optimiser: Literal["adam", "adamw"] = "adam"
+    learning_rate: Positive = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    clip_gradient: Positive | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Decay of the moving average of the weights; 0 switches it off."
+    )
+    validate_every: Count = Field(default=1, description="Epochs.")
+    patience: Count | None = Field(
+        default=None, description="Stop after so many validations without a better error."
+    )
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    channels_last: bool = True
+    memory_gb: Annotated[float, Field(ge=0)] = Field(
+        default=4.0, description="Decoded images that are kept in memory, at most."
+    )
+    readers: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+class Recipe(_Part):
+    """What ``anatomark train`` reads."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    method: str
+    modality: str | None = Field(default=None, description="As in DICOM: MR, US, CT, DX, …")
+    seed: Annotated[int, Field(ge=0)] = 0
+    grid: GridRecipe
+    intensity: IntensityRecipe = IntensityRecipe()
+    data: DataRecipe = DataRecipe()
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    augment: AugmentConfig = AugmentConfig()
+    training: TrainingRecipe = TrainingRecipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, raw: Any) -> Any:
+        """``augment = "light"``, or a table that starts from a ``preset``."""
+        if not isinstance(raw, dict) or "augment" not in raw:
+            return raw
+        given = raw["augment"]
+        given = {"preset": given} if isinstance(given, str) else given
+        if not isinstance(given, dict) or "preset" not in given:
+            return raw
+        size = raw.get("grid", {}).get("size", ()) if isinstance(raw.get("grid"), dict) else ()
+        names = dict.fromkeys(name for name, _ in PRESETS)
+        if given["preset"] not in names:
+            raise ValueError(f"augment: preset is one of {', '.join(names)}")
+        base = preset(given["preset"], 2 if len(size) == 2 else 3).model_dump()
+        rest = {k: v for k, v in given.items() if k != "preset"}
+        return {**raw, "augment": {**base, **rest}}
+
+    @model_validator(mode="after")
+    def _method(self) -> Self:
+        if self.method not in METHODS:
+            raise ValueError(f"method is one of {', '.join(METHODS)}, not {self.method!r}")
+        self.config()
+        return self
+
+    def config(self) -> MethodConfig:
+        """The settings of the method, with its defaults."""
+        return method_named(self.method).Config(**self.settings)
+
+    def changed(
+        self, *, epochs: int | None = None, seed: int | None = None, domain: str | None = None
+    ) -> Recipe:
+        """The recipe with what a command line said instead."""
+        record = self.complete()
+        if epochs is not None:
+            record["training"]["epochs"] = epochs
+        if seed is not None:
+            record["seed"] = seed
+        if domain is not None:
+            record["data"]["domain"] = domain
+        return parse_recipe(record)
+
+    def complete(self) -> dict[str, Any]:
+        """Every value, defaults included, as plain JSON types."""
+        record = self.model_dump(mode="json")
+        record["settings"] = self.config().model_dump(mode="json")
+        return record
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("anatomark") / "recipes"
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
+
+
+def read_recipe(path: str | PathLike[str]) -> Recipe:
+    """Read a recipe from a ``.toml`` file, or one that comes with the package by its name."""
+    given = Path(path)
+    name = given.name.removesuffix(".toml")
+    if not given.exists() and given.parent == Path() and name in shipped_recipes():
+        text = (resources.files("anatomark") / "recipes" / f"{name}.toml").read_text("utf-8")
+    elif not given.exists():
+        raise UsageError(
+            "is neither a file nor a recipe of the package", path=path,
+            fix=f"there is {', '.join(shipped_recipes())}",
+        )  # fmt: skip
+    else:
+        text = read_text(given, UsageError)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise UsageError(f"is not TOML: {fault}", path=path) from None
+    return parse_recipe(raw, path)
+
+
+def parse_recipe(raw: Mapping[str, Any], path: str | PathLike[str] | None = None) -> Recipe:
+    """Check the content of a recipe; one error lists all problems."""
+    try:
+        return Recipe.model_validate(dict(raw))
+    except ValidationError as fault:
+        problems = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"])))
+            for e in fault.errors(include_url=False)
+        )
+        raise UsageError(f"is not a sound recipe: {problems}", path=path) from None
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, every value written out."""
+    lines: list[str] = []
+    _table(recipe.complete(), (), lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
+    own = {k: v for k, v in values.items() if not isinstance(v, Mapping) and v is not None}
+    if path and (own or not values):
+        lines += ["", f"[{'.'.join(path)}]"]
+    lines += [f"{key} = {_literal(value)}" for key, value in own.items()]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _table(value, (*path, key), lines)
+
+
+def _literal(value: Any) -> str:
+    import json
+
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_literal(v) for v in value)}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,84 @@
+"""Maps of an image that does not fit at once: overlapping tiles, put together before decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tile(NamedTuple):
+    """What the network is shown of an image, and which part of its answer is kept."""
+
+    shown: tuple[slice, ...]
+    kept: tuple[slice, ...]  # within the image
+    inner: tuple[slice, ...]  # the same, within what is shown
+
+
+def cut(shape: Sequence[int], tile: Sequence[int], halo: int) -> Iterator[Tile]:
+    """Tiles of at most ``tile`` voxels an axis with ``halo`` voxels of surroundings within it.
+
+    Every voxel is kept once; at the border of the image there is no halo to lose.
+    """
+    axes = [list(_axis(n, t, halo)) for n, t in zip(shape, tile, strict=True)]
+    for parts in product(*axes):
+        shown, kept, inner = zip(*parts, strict=True)
+        yield Tile(shown, kept, inner)
+
+
+def _axis(length: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
+    if length <= tile:
+        yield slice(0, length), slice(0, length), slice(0, length)
+        return
+    step = tile - 2 * halo
+    if step < 1:
+        raise ValueError(f"a tile of {tile} voxels has no middle with a halo of {halo}")
+    start = 0
+    while start < length:
+        # The last tile is moved back, so that all are of one size.
+        first = min(max(start - halo, 0), length - tile)
+        stop = min(first + tile - halo, length) if first + tile < length else length
+        yield slice(first, first + tile), slice(start, stop), slice(start - first, stop - first)
+        start = stop
+
+
+def tiled_maps(
+    network: Callable[[Tensor], Tensor], images: Tensor, tile: Sequence[int], halo: int
+) -> Tensor:
+    """Maps ``(B, L, *shape)`` of images ``(B, C, *shape)``, tile by tile."""
+    shape = images.shape[2:]
+    if all(n <= t for n, t in zip(shape, tile, strict=True)):
+        return network(images)
+    maps: Tensor | None = None
+    for part in cut(shape, tile, halo):
+        shown: Any = (..., *part.shown)
+        kept: Any = (..., *part.kept)
+        inner: Any = (..., *part.inner)
+        answer = network(images[shown])
+        if maps is None:
+            maps = torch.empty(
+                (*answer.shape[:2], *shape), dtype=answer.dtype, device=answer.device
+            )
+        maps[kept] = answer[inner]
+    if maps is None:
+        raise ValueError(f"an image of shape {tuple(shape)} has no voxels")
+    return maps
+
+
+def tile_shape(shape: tuple[int, ...], halo: int, at_once: int = 1 << 24) -> tuple[int, ...]:
+    """The largest tile of at most ``at_once`` voxels (256³), made by halving the longest axis."""
+    tile = list(shape)
+    count = 1
+    for n in shape:
+        count *= n
+    while count > at_once:
+        axis = tile.index(max(tile))
+        if tile[axis] <= 4 * halo:
+            break
+        count //= tile[axis]
+        tile[axis] = max(-(-tile[axis] // 32) * 16, 4 * halo)
+        count *= tile[axis]
+    return tuple(tile)

@@ -1,0 +1,1 @@
+"""Training: cases and recipe in, a run folder with a model out."""

@@ -1,0 +1,158 @@
+"""Which cases at which step, as a function of the seed: so a run that goes on misses nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from anatomark.methods import Batch
+from anatomark.training.cases import Example, Store
+
+
+class CaseBatch(NamedTuple):
+    """A batch and the names of its cases."""
+
+    batch: Batch
+    cases: tuple[str, ...]
+
+
+def epoch_order(cases: Sequence[str], length: int, seed: int, epoch: int) -> list[str]:
+    """``length`` cases in the order of one epoch: every case once before any comes again."""
+    rng = np.random.default_rng([seed, 2, epoch])
+    order: list[str] = []
+    while len(order) < length:
+        order += [cases[i] for i in rng.permutation(len(cases))]
+    return order[:length]
+
+
+class TrainingBatches:
+    """Batches of one process: every ``world``-th case of each common batch, read ahead.
+
+    ``epoch`` and ``rank`` are asked when an epoch starts: before, there may be no processes yet.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cases: Sequence[str],
+        *,
+        size: tuple[int, ...],
+        batch: int,
+        steps: int | None,
+        seed: int,
+        epoch: Callable[[], int],
+        rank: Callable[[], int] = lambda: 0,
+        world: int = 1,
+        readers: int = 2,
+    ) -> None:
+        self._store, self._cases, self._size = store, tuple(cases), size
+        self._batch, self._seed, self._epoch = batch, seed, epoch
+        self._rank, self._world, self._readers = rank, world, readers
+        self._steps = steps or -(-len(self._cases) // batch)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[CaseBatch]:
+        epoch, rank = self._epoch(), self._rank()
+        order = epoch_order(self._cases, self._steps * self._batch, self._seed, epoch)
+        mine = [(i, c) for i, c in enumerate(order) if i % self._batch % self._world == rank]
+        each = self._batch // self._world
+        with ThreadPoolExecutor(self._readers) as pool:
+            waiting: deque[Future[Example]] = deque()
+            todo = iter(mine)
+
+            def ask(count: int) -> None:
+                for _, (place, case) in zip(range(count), todo, strict=False):
+                    waiting.append(pool.submit(self._example, case, epoch, place))
+
+            try:
+                ask(2 * each)
+                while waiting:
+                    examples = [waiting.popleft().result() for _ in range(each)]
+                    ask(each)
+                    yield collate(examples)
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _example(self, case: str, epoch: int, place: int) -> Example:
+        rng = np.random.default_rng([self._seed, 3, epoch, place])
+        return window(self._store[case], self._size, rng)
+
+
+def window(
+    example: Example, size_xyz: Sequence[int], rng: np.random.Generator | None = None
+) -> Example:
+    """A box of ``size_xyz`` voxels: anywhere (the middle without ``rng``), padded at the far ends.
+
+    Landmarks outside the box become absent.
+    """
+    shape = example.array.shape[1:]
+    wanted = tuple(size_xyz)[::-1]
+    if shape == wanted:
+        return example
+    starts = [
+        (max(n - w, 0) // 2 if rng is None else int(rng.integers(0, max(n - w, 0) + 1)))
+        for n, w in zip(shape, wanted, strict=True)
+    ]
+    box = tuple(slice(s, s + w) for s, w in zip(starts, wanted, strict=True))
+    array = example.array[(slice(None), *box)]
+    widths = [(0, w - n) for n, w in zip(array.shape[1:], wanted, strict=True)]
+    array = np.pad(array, [(0, 0), *widths], mode="edge")
+    before = np.asarray(shape[::-1], np.float64)
+    after = np.asarray(wanted[::-1], np.float64)
+    index = (example.points.astype(np.float64) + 1) / 2 * before - np.asarray(starts[::-1])
+    points = index / after * 2 - 1
+    present = example.present & (np.abs(points) <= 1).all(1)
+    return Example(
+        example.case, array, np.where(present[:, None], points, 0).astype(np.float32), present,
+        example.extent_mm / before * after, example.statistics,
+    )  # fmt: skip
+
+
+def collate(examples: Sequence[Example]) -> CaseBatch:
+    """Examples of one shape as a batch of tensors."""
+    return CaseBatch(
+        Batch(
+            images=torch.from_numpy(np.stack([e.array for e in examples])),
+            extent_mm=torch.from_numpy(np.stack([e.extent_mm for e in examples])).float(),
+            points=torch.from_numpy(np.stack([e.points for e in examples])),
+            present=torch.from_numpy(np.stack([e.present for e in examples])),
+        ),
+        tuple(e.case for e in examples),
+    )
+
+
+class ValidationBatches:
+    """Whole validation cases, one at a time, divided among the processes."""
+
+    def __init__(
+        self,
+        store: Store,
+        cases: Sequence[str],
+        *,
+        size: tuple[int, ...],
+        rank: Callable[[], int] = lambda: 0,
+        world: int = 1,
+    ) -> None:
+        self._store, self._size = store, size
+        self._cases, self._rank, self._world = tuple(cases), rank, world
+
+    def __len__(self) -> int:
+        return len(self._cases[self._rank() :: self._world])
+
+    def __iter__(self) -> Iterator[CaseBatch]:
+        for case in self._cases[self._rank() :: self._world]:
+            yield collate([at_least(self._store[case], self._size)])
+
+
+def at_least(example: Example, size_xyz: Sequence[int]) -> Example:
+    """The whole case, padded where it is smaller than the network's grid."""
+    own = example.array.shape[:0:-1]
+    return window(example, [max(n, w) for n, w in zip(own, size_xyz, strict=True)])

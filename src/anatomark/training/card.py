@@ -1,0 +1,79 @@
+"""The model card: what a model is for, what it was trained on, what it is worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from anatomark.models.checks import Checks
+from anatomark.models.files import Model
+
+
+def model_card(
+    model: Model, trained: Mapping[str, Any], metrics: Mapping[str, Any], checks: Checks
+) -> str:
+    """Markdown, from what is known; a person adds terms of use and what it must not be used for."""
+    recipe, unit = model.recipe, model.info.unit
+    pooled = metrics["pooled"]
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"Finds {len(model.landmarks)} landmarks in {recipe.grid.dimension}D images"
+        f"{f' ({recipe.modality})' if recipe.modality else ''} by the method `{recipe.method}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| data | {trained['source']} |",
+        f"| cases | {trained['cases']} for training, "
+        f"{trained['validation_cases']} for validation |",
+        f"| trained | {trained['epochs']} epochs, {trained['steps']} steps; the best was epoch "
+        f"{trained['best_epoch'] + 1} |",
+        f"| network sees | {'×'.join(map(str, recipe.grid.size))} voxels"
+        f"{_spacing(recipe.grid.spacing, unit)} |",
+        f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
+        "",
+        "## Errors on the validation cases",
+        "",
+        "The weights were chosen by these cases, so that fresh ones will be a little worse.",
+        "",
+        f"| landmark | mean ± SD, {unit} | median | 95 % radius |",
+        "|---|---|---|---|",
+    ]
+    for row, name in enumerate(model.landmarks):
+        lines.append(_row(name, metrics["per_landmark"][name], _radius(checks, row)))
+    whole = math.inf if checks.radii is None else checks.radii.all
+    lines.append(_row("all", pooled, whole))
+    lines += [
+        "",
+        "The radius is split-conformal: it holds 95 % of the errors of fresh cases from the same "
+        "source. A dash means that there were too few validation cases to say.",
+        "",
+        "## What it learnt to doubt",
+        "",
+        f"- shapes of landmarks: {'yes' if checks.anatomy else 'no (too few complete cases)'}",
+        f"- unlike images: {'yes' if checks.likeness else 'no (too few cases)'}",
+        "",
+        "Not a medical device. Check every point before it is used for a patient.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _spacing(spacing: float | tuple[float, ...] | None, unit: str) -> str:
+    if spacing is None:
+        return ""
+    each = spacing if isinstance(spacing, tuple) else (spacing,)
+    return f" of {'×'.join(f'{s:g}' for s in each)} {unit}"
+
+
+def _radius(checks: Checks, row: int) -> float:
+    return math.inf if checks.radii is None else checks.radii.each[row]
+
+
+def _row(name: str, summary: Mapping[str, Any], radius: float) -> str:
+    def number(value: float | None) -> str:
+        return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+    mean, sd, median = (number(summary[k]) for k in ("mre", "sd", "median"))
+    return f"| {name} | {mean} ± {sd} | {median} | {number(radius)} |"

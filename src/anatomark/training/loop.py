@@ -1,0 +1,291 @@
+"""The training loop: the only module that imports Lightning, and it knows no paper."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from anatomark.augment import apply, draw
+from anatomark.errors import TrainingError, WriteError
+from anatomark.losses import pooled
+from anatomark.methods import Batch, Method
+from anatomark.methods.base import known
+from anatomark.models.device import channels_last
+from anatomark.models.recipe import Recipe, TrainingRecipe
+from anatomark.training.batches import CaseBatch
+from anatomark.training.ema import Average
+
+Save = Callable[[dict[str, Tensor]], None]
+
+
+class Loop(lightning.LightningModule):
+    """One step of training and of validation."""
+
+    def __init__(self, method: Method, recipe: Recipe, pairs: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.method, self.recipe, self.row_pairs = method, recipe, pairs
+        decay = recipe.training.ema
+        self.average = Average(method, decay) if decay else None
+        self.errors: list[Tensor] = []
+
+    @property
+    def judged(self) -> Method:
+        """The weights that are validated and kept: the average where there is one."""
+        return self.method if self.average is None else self.average.method
+
+    # -- a step ----------------------------------------------------------------------------------
+
+    def transfer_batch_to_device(self, batch: CaseBatch, device: Any, _: int) -> CaseBatch:
+        """Move the tensors; names of cases have no device."""
+        moved = batch.batch.to(device)
+        images = moved.images.float()
+        if self.recipe.training.channels_last:
+            images = images.contiguous(memory_format=channels_last(images.ndim - 2))
+        return CaseBatch(Batch(images, moved.extent_mm, moved.points, moved.present), batch.cases)
+
+    def training_step(self, given: CaseBatch) -> Tensor:
+        """The loss of a batch, augmented on the device."""
+        # Everything random follows from the step, so that a run that goes on draws the same.
+        seed = [self.recipe.seed, 4, self.global_step, self.global_rank]
+        generator = torch.Generator().manual_seed(_mixed(seed))
+        torch.manual_seed(_mixed([*seed, 1]))
+        batch = self._augmented(given.batch, generator)
+        losses = self.method.losses(self.method(batch), batch)
+        _, present = known(batch)
+        total: Any = sum(losses.values())
+        self._check(total, present, given.cases)
+        loss = self._pooled(total, present)
+        shown = {f"train/{k}": pooled(v.detach(), present) for k, v in losses.items()}
+        count = len(given.cases)
+        several = self.trainer.world_size > 1
+        self.log_dict(shown, on_step=False, on_epoch=True, batch_size=count, sync_dist=several)
+        self.log(
+            "train/loss", loss.detach(), on_epoch=True, on_step=False, prog_bar=True,
+            batch_size=count, sync_dist=several,
+        )  # fmt: skip
+        return loss
+
+    def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        config, (points, present) = self.recipe.augment, known(batch)
+        drawn = draw(
+            config, len(batch.images), batch.images.ndim - 2, extent_mm=batch.extent_mm.double(),
+            generator=generator, pairs=self.row_pairs,
+        )  # fmt: skip
+        images, points, present = apply(drawn, batch.images, points, present)
+        if self.recipe.training.channels_last:
+            images = images.contiguous(memory_format=channels_last(images.ndim - 2))
+        return Batch(images, batch.extent_mm, points.nan_to_num(0.0), present)
+
+    def _pooled(self, losses: Tensor, present: Tensor) -> Tensor:
+        """Mean over the present landmarks of all processes; theirs are averaged by Lightning."""
+        if self.trainer.world_size == 1:
+            return pooled(losses, present)
+        count = present.sum().float()
+        torch.distributed.all_reduce(count)
+        kept = torch.where(present, losses, losses.new_zeros(())).sum()
+        return kept * self.trainer.world_size / count.clamp_min(1)
+
+    def _check(self, losses: Tensor, present: Tensor, cases: tuple[str, ...]) -> None:
+        wrong = (~losses.isfinite() & present).any(1)
+        if bool(wrong.any()):
+            names = [case for case, bad in zip(cases, wrong.tolist(), strict=True) if bad]
+            raise TrainingError(
+                f"the loss of {', '.join(names)} is not a number, at step {self.global_step}",
+                fix="look at the case with anatomark show, or lower the learning rate",
+            )
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """A gradient that is not finite must not reach the weights."""
+        del optimizer
+        total = [p.grad.sum() for p in self.method.parameters() if p.grad is not None]
+        if total and not bool(torch.stack(total).sum().isfinite()):
+            raise TrainingError(
+                f"the gradient is not a number, at step {self.global_step}",
+                fix="lower the learning rate, or set clip_gradient",
+            )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the average follow."""
+        if self.average is not None:
+            self.average.follow(self.method)
+
+    # -- validation ------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the errors of the last validation."""
+        self.errors = []
+        self.judged.eval()
+
+    def validation_step(self, given: CaseBatch) -> None:
+        """Radial errors of one case in the unit of its image."""
+        batch = given.batch
+        points, present = known(batch)
+        found = self.judged.predict(self.judged(batch))
+        apart = (found.points - points) * (batch.extent_mm[:, None] / 2)
+        self.errors.append(apart.norm(dim=-1)[present].double())
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean radial error over all points of all processes."""
+        errors = torch.cat(self.errors) if self.errors else torch.zeros(0).double()
+        sums = torch.stack([errors.sum(), torch.tensor(float(len(errors))).to(errors)])
+        sums = sums.to(self.device)
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(sums)
+        mean = sums[0] / sums[1] if float(sums[1]) else sums.new_tensor(math.nan)
+        several = self.trainer.world_size > 1
+        self.log("val/mre", mean.float(), prog_bar=True, batch_size=1, sync_dist=several)
+
+    # -- optimiser -------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW, with the schedule of the recipe, step by step."""
+        t = self.recipe.training
+        kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
+        optimiser = kind(self.method.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: rate(n, steps, t))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate(step: int, steps: int, training: TrainingRecipe) -> float:
+    """Factor of the learning rate: warm-up, then constant or half a cosine down to 0."""
+    if step < training.warmup_steps:
+        return (step + 1) / training.warmup_steps
+    if training.schedule == "constant":
+        return 1.0
+    done = (step - training.warmup_steps) / max(steps - training.warmup_steps, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _mixed(numbers: list[int]) -> int:
+    import numpy as np
+
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Keeper(Callback):
+    """Keeps the last state for ``--resume`` and the best weights, and stops in time."""
+
+    def __init__(self, last: Path, keep_best: Save, patience: int | None) -> None:
+        self._last, self._keep_best, self._patience = last, keep_best, patience
+        self.best, self.waited, self.best_epoch = math.inf, 0, -1
+        self.judged_epoch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on must know."""
+        return {
+            "best": self.best, "waited": self.waited, "best_epoch": self.best_epoch,
+            "judged_epoch": self.judged_epoch,
+        }  # fmt: skip
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up again."""
+        for name in ("best", "waited", "best_epoch", "judged_epoch"):
+            setattr(self, name, state_dict[name])
+
+    def on_train_start(self, trainer: lightning.Trainer, _: Any) -> None:
+        """A run that had waited long enough does not go on."""
+        if self._patience is not None and self.waited >= self._patience:
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        """Keep the weights if they are the best so far."""
+        if trainer.sanity_checking:
+            return
+        error = float(trainer.callback_metrics["val/mre"])
+        self.judged_epoch = trainer.current_epoch
+        if math.isnan(error):
+            raise TrainingError(
+                "no validation case has a landmark", fix="name another validation split"
+            )
+        if error < self.best:
+            self.best, self.waited, self.best_epoch = error, 0, trainer.current_epoch
+            if trainer.is_global_zero:
+                self._keep_best(dict(pl_module.judged.state_dict()))
+        else:
+            self.waited += 1
+        if self._patience is not None and self.waited >= self._patience:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: Any) -> None:
+        """Keep everything, in place of the last state, which stays whole until then."""
+        part = self._last.with_name(f".{self._last.name}.part")
+        try:
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                with part.open("rb") as written:
+                    os.fsync(written.fileno())
+                part.replace(self._last)
+        except (OSError, RuntimeError) as fault:
+            part.unlink(missing_ok=True)
+            raise WriteError(
+                f"the state of the run cannot be saved: {fault}", path=self._last,
+                fix="free some space, then go on with train --resume",
+            ) from fault  # fmt: skip
+
+
+def run_loop(
+    loop: Loop,
+    training: Any,
+    validation: Any,
+    *,
+    keeper: Keeper,
+    folder: Path,
+    device: str,
+    half: bool,
+    devices: int = 1,
+    nodes: int = 1,
+    resume: Path | None = None,
+    bar: bool = False,
+) -> None:
+    """Train until the epochs are over or the keeper stops."""
+    recipe = loop.recipe.training
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    _quiet()
+    trainer = lightning.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision="bf16-mixed" if half else "32-true",
+        max_epochs=recipe.epochs,
+        check_val_every_n_epoch=recipe.validate_every,
+        gradient_clip_val=recipe.clip_gradient,
+        callbacks=[keeper, *([RichProgressBar()] if bar else [])],
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        log_every_n_steps=1,
+        enable_progress_bar=bar,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(
+        loop, training, validation,
+        ckpt_path=None if resume is None else str(resume), weights_only=True,
+    )  # fmt: skip
+
+
+def _quiet() -> None:
+    """Advice of Lightning about things that are as they are on purpose."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*`srun` command.*",
+        ".*LeafSpec.*",
+        ".*Grad strides do not match bucket view strides.*",
+        ".*in eval mode at the start of training.*",  # the moving average is
+        ".*GPU available but not used.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)

@@ -1,0 +1,118 @@
+"""Whether a batch fits in memory, found out before the first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anatomark.errors import TrainingError
+from anatomark.losses import pooled
+from anatomark.methods import Batch, Method
+from anatomark.methods.base import known
+from anatomark.models.device import channels_last, half_precision
+from anatomark.models.recipe import Recipe
+
+_GIB = 2**30
+
+
+def check_memory(
+    recipe: Recipe, method: Method, landmarks: int, *, device: str, share: int
+) -> None:
+    """Refuse a batch that will not fit, before hours are spent on reading images.
+
+    ``share`` is the number of cases on this device. A GPU is tried; for the processor, where
+    the system would kill the process without a word, what a small image keeps is scaled up.
+    """
+    size = recipe.grid.size[::-1]
+    what = f"a batch of {share} images of {'×'.join(map(str, recipe.grid.size))} voxels"
+    fix = "lower training.batch, grid.size or the channels of the network"
+    half = half_precision(recipe.training.precision, device)
+    if device == "cuda":
+        try:
+            _step(method, _blank(recipe, size, landmarks, share).to(device), half, device)
+        except torch.OutOfMemoryError:
+            total = torch.cuda.get_device_properties(0).total_memory / _GIB
+            raise TrainingError(
+                f"{what} does not fit in the {total:.0f} GiB of the GPU", fix=fix
+            ) from None
+        finally:
+            method.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+        return
+    needed = estimated_bytes(recipe, method, landmarks, share, half=half)
+    free = free_bytes()
+    if free is not None and needed > free:
+        raise TrainingError(
+            f"{what} needs about {needed / _GIB:.1f} GiB, {free / _GIB:.1f} GiB are free", fix=fix
+        )
+
+
+def estimated_bytes(
+    recipe: Recipe, method: Method, landmarks: int, share: int, *, half: bool
+) -> float:
+    """Bytes that one step keeps for its backward pass, from a step on a smaller image."""
+    size = recipe.grid.size[::-1]
+    small = tuple(min(n, 32) for n in size)
+    held = _step(method, _blank(recipe, small, landmarks, 1), half, "cpu")
+    method.zero_grad(set_to_none=True)
+    ratio = float(torch.tensor(size).prod() / torch.tensor(small).prod()) * share
+    # The gradients of the largest activations live beside what was kept.
+    return 1.5 * held * ratio
+
+
+def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) -> Batch:
+    images = torch.zeros(batch, recipe.data.channels, *size)
+    if recipe.training.channels_last:
+        images = images.contiguous(memory_format=channels_last(len(size)))
+    return Batch(
+        images=images,
+        extent_mm=torch.ones(batch, len(size)),
+        points=torch.zeros(batch, landmarks, len(size)),
+        present=torch.ones(batch, landmarks, dtype=torch.bool),
+    )
+
+
+def _step(method: Method, batch: Batch, half: bool, device: str) -> int:
+    """Forward and backward once; returns the bytes that were kept in between."""
+    held: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    _, present = known(batch)
+    with torch.random.fork_rng(), torch.enable_grad():
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
+            torch.autocast(device, dtype=torch.bfloat16, enabled=half),
+        ):
+            losses = method.losses(method(batch), batch)
+            total: Any = sum(losses.values())
+            loss = pooled(total, present)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return sum(held.values())
+
+
+def free_bytes() -> int | None:
+    """Memory that can be had without swapping, the limit of a container included."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable")]
+    except OSError:
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        if limit != "max":
+            # Cached files count as used, but they go when memory is asked for.
+            stat = Path("/sys/fs/cgroup/memory.stat").read_text().split()
+            cached = int(stat[stat.index("inactive_file") + 1])
+            found.append(int(limit) - used + cached)
+    except (OSError, ValueError):
+        pass
+    return min(found) if found else None

@@ -1,0 +1,253 @@
+"""Detection: tiles make no difference, points land in the world, files come out whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from anatomark import Grid, Image, Landmarks, read_landmarks, write_image
+from anatomark.cli.app import main
+from anatomark.errors import ImageError
+from anatomark.inference import Detector
+from anatomark.inference.flags import EDGE, OUTSIDE, REPAIRED, UNLIKELY, findings_of
+from anatomark.models.anatomy import learn_anatomy
+from anatomark.models.checks import Checks
+from anatomark.models.files import Model, ModelInfo, make_method, save_model
+from anatomark.models.radii import Radii
+from anatomark.models.recipe import parse_recipe
+from anatomark.models.tiles import cut, tile_shape, tiled_maps
+
+NAMES = ("dot", "twin")
+SMALL = {"kind": "voxelmorph", "encoder": [4], "decoder": [4], "final": []}
+
+
+class DotFinder(nn.Module):
+    """A network whose maps are the image itself, sharpened: the brightest voxel is the point."""
+
+    def forward(self, images):
+        # Sharp enough for the background, blunt enough to feel more than one voxel.
+        return (images * 25).expand(-1, len(NAMES), *images.shape[2:])
+
+
+def dot_model(dimension=3, *, size=None, checks=None, **grid):
+    recipe = parse_recipe({
+        "name": "dots", "method": "fang2023", "modality": "CT",
+        "grid": {"size": size or [16] * dimension, **grid},
+        "intensity": {"kind": "window", "low": 0, "high": 1000},
+        "settings": {"network": SMALL},
+    })  # fmt: skip
+    method = make_method(recipe, len(NAMES))
+    method.network = DotFinder()
+    info = ModelInfo(
+        recipe=recipe.complete(), landmarks=NAMES,
+        checks=(checks or Checks()).to_record(),
+    )  # fmt: skip
+    return Model(info, recipe, method)
+
+
+def dot_image(dimension=3, seed=0):
+    """A round spot of 3 mm on an oblique, anisotropic grid that may be mirrored; its centre."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))
+    shape = tuple(rng.integers(24, 34, dimension))
+    grid = Grid(shape, rng.uniform(0.5, 2, dimension), rng.normal(size=dimension) * 99, q)
+    point = grid.centre + rng.uniform(-1.5, 1.5, dimension)
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)[..., ::-1]
+    away = ((grid.to_world(index.astype(float)) - point) ** 2).sum(-1)
+    return Image((1000 * np.exp(-away / 18)).astype(np.int16), grid), point
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["pad", "stretch", "spacing"])
+def test_a_bright_voxel_is_found_in_the_world(dimension, seed, kind):
+    """Oblique, anisotropic, mirrored: what the network sees as a peak is where the voxel was."""
+    image, point = dot_image(dimension, seed)
+    grid = {"spacing": 1.0} if kind == "spacing" else {"fit": kind}
+    found = Detector(dot_model(dimension, size=[40] * dimension, **grid), device="cpu").detect(
+        image
+    )
+    assert found.landmarks.names == NAMES
+    assert np.linalg.norm(found.landmarks.points_mm - point, axis=1).max() < 0.25
+    assert found.landmarks.covariance_mm2 is not None
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "halo"), [((37, 50), (16, 24), 4), ((9, 40, 33), (9, 20, 16), 5)]
+)
+def test_tiles_cover_every_voxel_once(shape, tile, halo):
+    count = np.zeros(shape, int)
+    for part in cut(shape, tile, halo):
+        count[part.kept] += 1
+        assert all(
+            s.stop - s.start == min(t, n) for s, t, n in zip(part.shown, tile, shape, strict=True)
+        )
+        for shown, kept, inner, n in zip(part.shown, part.kept, part.inner, shape, strict=True):
+            assert (kept.start - shown.start, kept.stop - shown.start) == (inner.start, inner.stop)
+            assert kept.start == 0 or kept.start - shown.start >= halo
+            assert kept.stop == n or shown.stop - kept.stop >= halo
+    assert (count == 1).all()
+
+
+def test_maps_of_tiles_are_the_maps_of_the_whole():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv3d(3, 2, 3, padding=1))
+    images = torch.randn(1, 1, 21, 34, 40)
+    whole = network(images)
+    parts = tiled_maps(network, images, (12, 16, 18), 2)
+    torch.testing.assert_close(parts, whole)
+
+
+def test_a_tile_is_as_large_as_allowed():
+    assert tile_shape((256, 256, 256), 32) == (256, 256, 256)
+    assert np.prod(tile_shape((512, 512, 300), 32)) <= 1 << 24
+    assert tile_shape((4096, 4096), 32) == (4096, 4096)
+
+
+def test_the_modality_and_the_unit_must_be_those_of_the_model():
+    image, _ = dot_image()
+    detector = Detector(dot_model(), device="cpu")
+    with pytest.raises(ImageError, match="the image is MR, the model is for CT"):
+        detector.detect(replace(image, meta={"modality": "MR"}))
+    flat, _ = dot_image(2)
+    with pytest.raises(ImageError, match="the image is 2D, the model is for 3D"):
+        detector.detect(flat)
+    pixels = Image(flat.array, Grid(flat.array.shape, unit="px"))
+    with pytest.raises(ImageError, match="say its --spacing"):
+        Detector(dot_model(2), device="cpu").detect(pixels)
+
+
+# -- flags ---------------------------------------------------------------------------------------
+
+
+def named_model(names, checks):
+    model = dot_model()
+    return replace(
+        model, info=model.info.model_copy(update={"landmarks": names, "checks": checks.to_record()})
+    )
+
+
+def test_points_at_the_edge_of_the_view_are_flagged():
+    grid = Grid((40, 40, 40), [1, 1, 1])
+    array = np.random.default_rng(0).integers(50, 99, grid.shape)
+    array[:, :, 20:] = 0  # outside the sector
+    marks = Landmarks(["in", "edge", "out"], [[8, 20, 20], [17, 20, 20], [30, 20, 20]])
+    checks = Checks(radii=Radii(0.95, (5.0, 5.0, 5.0), 5.0, 50))
+    found = findings_of(named_model(("in", "edge", "out"), checks), Image(array, grid), marks)
+    assert found.flags == {"edge": (EDGE,), "out": (OUTSIDE,)}
+    assert found.radius["in"] == 5
+
+
+def test_two_models_that_disagree():
+    image, point = dot_image()
+    checks = Checks(radii=Radii(0.95, (3.0, 3.0), 3.0, 50))
+    a = Landmarks(NAMES, [point, point])
+    b = Landmarks(NAMES, np.add(point, [[2, 0, 0], [0, 4, 0]]))
+    found = findings_of(named_model(NAMES, checks), image, a, other=b)
+    assert not any("disagree" in flag for flag in found.flags.get("dot", ()))
+    assert "models disagree: 4.0 mm apart" in found.flags["twin"]
+
+
+def test_an_implausible_point_is_flagged_and_repaired_on_request_only():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(6, 3)) * 20
+    names = tuple("abcdef")
+    checks = Checks(anatomy=learn_anatomy(base + rng.normal(size=(40, 6, 3)) * 0.5))
+    points = base + rng.normal(size=(6, 3)) * 0.5
+    true = points[2].copy()
+    points[2] += [0, 30, 0]
+    grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
+    image = Image(rng.normal(size=grid.shape), grid)
+    model = named_model(names, checks)
+    plain = findings_of(model, image, Landmarks(names, points))
+    assert plain.flags["c"] == (UNLIKELY,)
+    np.testing.assert_array_equal(plain.landmarks.points_mm, points)
+    mended = findings_of(model, image, Landmarks(names, points), repair=True)
+    assert np.linalg.norm(mended.landmarks["c"] - true) < 3
+    assert mended.flags["c"][1].startswith(f"{REPAIRED}: moved by")
+    others = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(mended.landmarks.points_mm[others], points[others])
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved_model(tmp_path):
+    torch.manual_seed(0)
+    recipe = parse_recipe({
+        "name": "tiny", "method": "fang2023", "grid": {"size": [16, 16, 16]},
+        "settings": {"network": SMALL},
+    })  # fmt: skip
+    checks = Checks(radii=Radii(0.95, (4.0, np.inf), 6.0, 25))
+    info = ModelInfo(recipe=recipe.complete(), landmarks=NAMES, checks=checks.to_record())
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, info, make_method(recipe, 2).state_dict())
+    return path
+
+
+def test_one_broken_file_is_reported_and_the_rest_is_done(saved_model, tmp_path, capsys):
+    paths = []
+    for number in range(5):
+        image, _ = dot_image(seed=number)
+        paths.append(tmp_path / f"scan{number}.nii.gz")
+        write_image(image, paths[-1])
+    paths[2].write_bytes(paths[2].read_bytes()[:100])
+    out = tmp_path / "found"
+    words = ["detect", "--model", str(saved_model), "--out", str(out), "--device", "cpu"]
+    assert main([*words, "--no-picture", "--batch", "2", *map(str, paths)]) == 2
+    said = capsys.readouterr()
+    assert "4 of 5 images, 8 points" in said.out
+    assert said.err.count("error:") == 1
+    assert "scan2.nii.gz" in said.err
+    assert sorted(p.name for p in out.glob("*.mrk.json")) == [
+        f"scan{n}.mrk.json" for n in (0, 1, 3, 4)
+    ]
+    with (out / "detections.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 9
+    assert [r["case"] for r in rows if r["error"]] == ["scan2"]
+    assert {r["radius"] for r in rows if r["landmark"] == "dot"} == {"4.0"}
+    assert {r["radius"] for r in rows if r["landmark"] == "twin"} == {"6.0"}
+
+
+@pytest.mark.parametrize("kind", ["mrk.json", "fcsv", "csv", "json"])
+def test_every_format_holds_the_same_points(saved_model, tmp_path, kind, recwarn):
+    image, _ = dot_image()
+    write_image(image, tmp_path / "scan.nii.gz")
+    out = tmp_path / kind
+    words = ["detect", "--model", str(saved_model), "--out", str(out), "--device", "cpu", "--json"]
+    assert main([*words, "--format", kind, str(tmp_path / "scan.nii.gz")]) == 0
+    assert not [w for w in recwarn if "Loss" in type(w.message).__name__]
+    found = read_landmarks(out / f"scan.{kind}")
+    expected = Detector(str(saved_model), device="cpu").detect(image).landmarks
+    # fcsv is written in LPS with three digits or more; float32 spacing in NIfTI moves nothing.
+    np.testing.assert_allclose(found.points_mm, expected.points_mm, atol=2e-3)
+    assert (out / "scan.png").stat().st_size > 1000
+    if kind == "json":
+        meta = json.loads((out / "scan.json").read_text())["meta"]
+        assert meta["radius"] == {"dot": 4.0, "twin": 6.0}
+
+
+def test_batches_do_not_change_points(saved_model, tmp_path):
+    detector = Detector(str(saved_model), device="cpu")
+    images = [dot_image(seed=n)[0] for n in range(3)]
+    alone = [detector.detect(i).landmarks.points_mm for i in images]
+    together = detector.detect_prepared([(i, detector.prepare(i)) for i in images])
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(b.landmarks.points_mm, a, atol=1e-3)
+
+
+def test_two_files_of_one_name_are_refused(saved_model, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_image(dot_image()[0], tmp_path / folder / "scan.nii.gz")
+    paths = [str(tmp_path / f / "scan.nii.gz") for f in "ab"]
+    assert main(["detect", "--model", str(saved_model), "--out", str(tmp_path / "o"), *paths]) == 2
+    assert "would get the same name" in capsys.readouterr().err

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anatomark.data import Case, Cohort, Image, Landmarks, mean_landmarks, names_of
-from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError
+from anatomark.errors import (
+    CohortError,
+    GeometryError,
+    ImageError,
+    LandmarkError,
+    UsageError,
+)
 from anatomark.geometry import Grid
 from anatomark.maps import Affine
 
@@ -216,3 +222,16 @@ def test_no_axis_is_a_channel():
 def test_nobody_has_no_mean():
     with pytest.raises(LandmarkError, match="no readings"):
         mean_landmarks([])
+
+
+@pytest.mark.parametrize("value", [-1024, 300, np.nan, 0.5])
+def test_padding_with_what_the_type_cannot_hold_is_refused(value):
+    image = Image(np.zeros((4, 4), np.uint8), Grid((4, 4), [1, 1]))
+    with pytest.raises(UsageError, match="uint8 cannot hold"):
+        image.pad([1, 1], [1, 1], value=value)
+    assert image.pad([1, 1], [1, 1], value=255).array.max() == 255
+
+
+def test_a_covariance_is_judged_by_its_own_size():
+    with pytest.raises(LandmarkError, match="negative variances"):
+        Landmarks(["a", "b"], np.zeros((2, 2)), covariance_mm2=[np.eye(2) * 1e6, -0.5 * np.eye(2)])

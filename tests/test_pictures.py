@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -154,3 +155,33 @@ def test_a_page_holds_everything_and_escapes_text(tmp_path):
     assert "&lt;b&gt;" in html
     assert 'src="data:image/png;base64,' in html
     assert "http" not in html
+
+
+def test_a_point_beside_the_image_is_named():
+    flat = Image(np.random.default_rng(0).normal(size=(30, 30)), Grid((30, 30), [1, 1]))
+    marks = Landmarks(["in", "out"], [[10.0, 10], [500, 10]])
+    figure = draw(flat, marks)
+    assert figure._supxlabel.get_text() == "outside the image: out"
+    plt.close(figure)
+    deep = Image(np.random.default_rng(0).normal(size=(9, 9, 9)), Grid((9, 9, 9), [1, 1, 1]))
+    figure = draw(deep, Landmarks(["out"], [[4.0, 4, 500]]))
+    assert "outside the image" in figure.axes[0].get_ylabel()
+    plt.close(figure)
+
+
+def test_a_volume_in_pixels_is_drawn_in_pixels():
+    deep = Image(np.random.default_rng(0).normal(size=(9, 9, 9)), Grid((9, 9, 9), unit="px"))
+    figure = draw(deep, Landmarks(["a"], [[4.0, 4, 4]], unit="px"))
+    assert figure.axes[0].get_ylabel().endswith("px")
+    texts = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert any(t.endswith(" px") for t in texts)
+    assert not any(t.endswith(" mm") for t in texts)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", ["$x_{$", "$\\foo$", "a_b^c"])
+def test_names_are_not_formulas(name, tmp_path):
+    flat = Image(np.random.default_rng(0).normal(size=(30, 30)), Grid((30, 30), [1, 1]))
+    deep = Image(np.random.default_rng(0).normal(size=(9, 9, 9)), Grid((9, 9, 9), [1, 1, 1]))
+    save_picture(draw(flat, Landmarks([name], [[10.0, 10]]), title=name), tmp_path / "a.png")
+    save_picture(draw(deep, Landmarks([name], [[4.0, 4, 4]]), title=name), tmp_path / "b.png")

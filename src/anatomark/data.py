@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError
-from anatomark.geometry import FloatArray, Grid, Unit
+from anatomark.geometry import FloatArray, Grid, Unit, check_value, restore
 from anatomark.maps import Map
 
 
@@ -29,6 +29,8 @@ class Image:
     array: NDArray[Any] = field(repr=False)
     grid: Grid
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         given: tuple[object, object] = (self.array, self.grid)
@@ -55,9 +57,8 @@ class Image:
         """Cut out a box, in index order x, y(, z); it must lie inside the image."""
         stop = [a + n for a, n in zip(start_xyz, size_xyz, strict=True)]
         if min(start_xyz) < 0 or any(b > n for b, n in zip(stop, self.grid.size_xyz, strict=True)):
-            raise GeometryError(
-                f"the box {list(start_xyz)}…{stop} leaves {self.grid}", fix="pad first"
-            )
+            asked = f"{list(start_xyz)}…{stop}"
+            raise GeometryError(f"the box {asked} leaves {self.grid}", fix="pad first")
         box = tuple(slice(a, b) for a, b in zip(start_xyz, stop, strict=True))[::-1]
         index: Any = (..., *box)
         return replace(self, array=self.array[index], grid=self.grid.crop(start_xyz, size_xyz))
@@ -66,6 +67,7 @@ class Image:
         self, before_xyz: Sequence[int], after_xyz: Sequence[int], *, value: float = 0
     ) -> Image:
         """Add voxels of ``value`` before and after, per axis in x, y(, z) order."""
+        check_value(value, self.array.dtype)
         width = [(0, 0)] * (self.array.ndim - self.grid.dimension)
         width += list(zip(before_xyz, after_xyz, strict=True))[::-1]
         return replace(
@@ -114,6 +116,8 @@ class Landmarks:
     pairs: tuple[tuple[str, str], ...]
     unit: Unit
     meta: Mapping[str, Any] = field(repr=False)
+
+    __setstate__ = restore
 
     def __init__(
         self,
@@ -166,17 +170,17 @@ class Landmarks:
         if self.covariance_mm2 is None:
             return
         known = self.covariance_mm2[np.isfinite(self.covariance_mm2).all(axis=(1, 2))]
-        scale = np.abs(known).max(initial=0.0)
-        skew = np.abs(known - known.transpose(0, 2, 1)).max(initial=0.0)
-        if skew > 1e-6 * scale or np.linalg.eigvalsh(known).min(initial=0.0) < -1e-6 * scale:
+        scale = np.abs(known).max(axis=(1, 2), initial=0.0)
+        skew = np.abs(known - known.transpose(0, 2, 1)).max(axis=(1, 2), initial=0.0)
+        least = np.linalg.eigvalsh(known).min(axis=1, initial=0.0)
+        if (skew > 1e-6 * scale).any() or (least < -1e-6 * scale).any():
             raise LandmarkError("a covariance must be symmetric without negative variances")
 
     def _check_names(self) -> None:
         twice = [n for n, count in Counter(self.names).items() if count > 1]
         if twice:
-            raise LandmarkError(
-                f"duplicate landmark names: {', '.join(twice)}", fix="give every point its own name"
-            )
+            listed = ", ".join(twice)
+            raise LandmarkError(f"duplicate landmark names: {listed}", fix="rename one of each")
         if any(not n.strip() for n in self.names):
             raise LandmarkError("a landmark has no name", fix="give every point its own name")
         known, used = set(self.names), [n for pair in self.pairs for n in pair]

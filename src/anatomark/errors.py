@@ -6,8 +6,14 @@ print it as it is. Anything that is not an ``AnatomarkError`` is a fault of ours
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from os import PathLike, fspath
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks; spaces stay, they may belong to a file name."""
+    return re.sub(r"\s*[\r\n\v\f\x85\u2028\u2029]\s*", " ", text.strip())
 
 
 class AnatomarkError(Exception):
@@ -27,7 +33,7 @@ class AnatomarkError(Exception):
     def __str__(self) -> str:
         text = self.problem if self.path is None else f"{self.path}: {self.problem}"
         text = text if self.fix is None else f"{text}; {self.fix}"
-        return " ".join(text.split())
+        return one_line(text)
 
     def at(self, path: str | PathLike[str]) -> AnatomarkError:
         """Return the same error with the file named, where it was not named yet."""
@@ -86,7 +92,10 @@ class UsageError(AnatomarkError):
 class NotConvergedError(AnatomarkError):
     """An iteration that ended too far from its goal; ``residual_mm`` says how far."""
 
-    def __init__(self, problem: str, *, residual_mm: float, fix: str | None = None) -> None:
+    # The default is for pickle, by which errors leave a process.
+    def __init__(
+        self, problem: str, *, residual_mm: float = float("nan"), fix: str | None = None
+    ) -> None:
         self.residual_mm = residual_mm
         super().__init__(problem, fix=fix)
 

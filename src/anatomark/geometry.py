@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anatomark.errors import GeometryError
+from anatomark.errors import GeometryError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -48,10 +48,18 @@ def affine_points(points: Coordinates, matrix: FloatArray, offset: FloatArray) -
     values: Any = precise(points)
     check_dimension(values, matrix.shape[1])
     if is_tensor(values):
-        values = values @ _tensor_like(values, matrix).T + _tensor_like(values, offset)
+        with full_precision(values):
+            values = values @ _tensor_like(values, matrix).T + _tensor_like(values, offset)
     else:
         values = values @ matrix.T + offset
     return cast("Coordinates", values)
+
+
+def full_precision(tensor: torch.Tensor) -> Any:
+    """A context without autocast: in bfloat16 a coordinate would be off by voxels."""
+    import torch
+
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def precise(points: Any) -> Any:
@@ -83,6 +91,25 @@ def _frozen(values: ArrayLike) -> FloatArray:
     return array
 
 
+def check_value(value: float, dtype: np.dtype[Any]) -> None:
+    """Raise unless voxels of this type can hold the value as it is."""
+    if dtype.kind not in "iu":
+        return
+    limits = np.iinfo(dtype)
+    if not (np.isfinite(value) and limits.min <= value <= limits.max and value == int(value)):
+        raise UsageError(
+            f"{dtype} cannot hold the fill value {value}", fix="convert the image to float32 first"
+        )
+
+
+def restore(self: Any, state: dict[str, Any]) -> None:
+    """``__setstate__`` of frozen values: pickle and deepcopy forget that arrays are read-only."""
+    for value in state.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    self.__dict__.update(state)
+
+
 def _whole(shape: Sequence[int]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(n) for n in shape)
@@ -104,6 +131,8 @@ class Grid:
     origin: FloatArray
     direction: FloatArray
     unit: Unit
+
+    __setstate__ = restore
 
     def __init__(
         self,

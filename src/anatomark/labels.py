@@ -39,7 +39,7 @@ def place_labels(axes: Axes, spots: FloatArray, names: Sequence[str]) -> None:
         far = float(np.hypot(*shift)) > 20
         axes.annotate(
             names[i], spots[i], xytext=shift, textcoords="offset points", fontsize=size,
-            color="white", path_effects=halo, ha="left", va="bottom",
+            color="white", path_effects=halo, ha="left", va="bottom", parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "white", "lw": 0.5} if far else None,
         )  # fmt: skip
 

@@ -137,7 +137,7 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
     axes.set_xlabel(f"x ({grid.unit})")
     axes.set_ylabel(f"y ({grid.unit})")
     if title:
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=10, parse_math=False)
     if landmarks is not None:
         here = landmarks.present
         spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
@@ -147,7 +147,7 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
         axes.set_ylim(*extent[2:])
         figure.draw_without_rendering()
         place_labels(axes, spots, names)
-        _note_absent(figure, landmarks)
+        _note(figure, landmarks, grid)
     return figure
 
 
@@ -165,11 +165,18 @@ def _mark(axes: Axes, spots: FloatArray, size: float = 60) -> None:
     axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=MARK, linewidths=1.2)
 
 
-def _note_absent(figure: Figure, landmarks: Landmarks) -> None:
+def _note(figure: Figure, landmarks: Landmarks, grid: Grid) -> None:
+    """Name what cannot be seen: absent landmarks, and those beside the image."""
     absent = [n for n, p in zip(landmarks.names, landmarks.present, strict=True) if not p]
-    if absent:
-        listed = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
-        figure.supxlabel(f"absent: {listed}", fontsize=8)
+    beside = landmarks.present & ~grid.contains(np.nan_to_num(landmarks.points_mm))
+    outside = [n for n, out in zip(landmarks.names, beside, strict=True) if out]
+    notes = [
+        f"{what}: " + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if names[6:] else "")
+        for what, names in (("absent", absent), ("outside the image", outside))
+        if names
+    ]
+    if notes:
+        figure.supxlabel("; ".join(notes), fontsize=8, parse_math=False)
 
 
 # -- 3D ------------------------------------------------------------------------------------------
@@ -200,13 +207,15 @@ def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figur
             axes.set_visible(True)
             draw_plane(axes, image, plane, point, window=window, mark=landmarks is not None)
         place = ", ".join(f"{value:.1f}" for value in point)
-        trio[0].set_ylabel(f"{name}\n({place}) mm", fontsize=8)
+        where = "" if image.grid.contains(point) else "\noutside the image"
+        label = f"{name}\n({place}) {image.grid.unit}{where}"
+        trio[0].set_ylabel(label, fontsize=8, parse_math=False)
     for number, axes in enumerate(all_axes[0]):
         axes.set_title(planes[number % wide].name, fontsize=8)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=10, parse_math=False)
     if landmarks is not None:
-        _note_absent(figure, landmarks)
+        _note(figure, landmarks, image.grid)
     return figure
 
 
@@ -249,7 +258,7 @@ def draw_plane(
     axes.set_ylim(extent[2], extent[3])
     axes.set_xticks([])
     axes.set_yticks([])
-    _scale_bar(axes, extent)
+    _scale_bar(axes, extent, image.grid.unit)
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))
     aligned = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
     for letter, (x, y), (ha, va) in zip(plane.letters, places, aligned, strict=True):
@@ -266,7 +275,7 @@ def draw_plane(
         )
 
 
-def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
+def _scale_bar(axes: Axes, extent: tuple[float, float, float, float], unit: str) -> None:
     """A bar of a round length, a sixth to a third of the width, in the lower left corner."""
     left, right, bottom, top = extent
     wanted = (right - left) / 3
@@ -275,7 +284,7 @@ def _scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
     x, y = left + 0.05 * (right - left), bottom + 0.06 * (top - bottom)
     axes.plot([x, x + length], [y, y], color=OUTLINE, linewidth=3, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color=MARK, linewidth=1.2, solid_capstyle="butt")
-    label = f"{length:g} mm"
+    label = f"{length:g} {unit}"
     axes.text(x, y + 0.03 * (top - bottom), label, fontsize=5, color=MARK, va="bottom")
 
 
@@ -296,7 +305,7 @@ def cut(
     origin[plane.right] = low[plane.right] + step / 2
     top = low[plane.down] if plane.down_sign > 0 else high[plane.down]
     origin[plane.down] = top + plane.down_sign * step / 2
-    target = Grid((1, lines, columns), (step,) * 3, origin, direction)
+    target = Grid((1, lines, columns), (step,) * 3, origin, direction, unit=image.grid.unit)
     if image.array.dtype.kind in "biu":
         image = image.with_array(image.array.astype(np.float32))
     values = resample(image, target, fill=np.nan).array[0]

@@ -14,8 +14,8 @@ import numpy as np
 
 from anatomark.data import Image
 from anatomark.errors import GeometryError, UsageError
-from anatomark.geometry import Grid
-from anatomark.maps import Affine, Map
+from anatomark.geometry import Grid, check_value
+from anatomark.maps import Affine, Chain, Inverse, Map
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Interpolation = Literal["linear", "nearest"]
 
+_HOLE = 1e-4  # weight below which a neighbour does not count
+_SHORT = 2048  # voxels along an axis
+_EXACT = 1 << 53  # integers beyond it are not all held by float64
 _VOXELS_AT_ONCE = 1 << 22  # target voxels per slab: bounds the memory that coordinates take
 # Types whose every value float32 holds exactly; the others are resampled in float64.
 _FLOAT32_TYPES = {np.dtype(t) for t in ("u1", "i1", "u2", "i2", "f2", "f4", "?")}
@@ -44,7 +47,7 @@ def resample(
     extended by its border voxels, as in ITK. The type of the values is kept (integers are
     rounded). Memory beyond the two images stays within a slab of the target.
     """
-    _check_values(image.array.dtype, fill)
+    _check_values(image.array, fill)
     warp = _pull_map(image, grid, push, pull)
     array = image.array if image.channels is not None else image.array[None]
     out = np.empty((array.shape[0], *grid.shape), array.dtype)
@@ -53,15 +56,16 @@ def resample(
     return replace(image, array=out if image.channels is not None else out[0], grid=grid)
 
 
-def _check_values(dtype: np.dtype[Any], fill: float) -> None:
-    if dtype.kind not in "biuf":
+def _check_values(array: NDArray[Any], fill: float) -> None:
+    dtype = array.dtype
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise UsageError(
             f"values of type {dtype} cannot be resampled", fix="split them into channels"
         )
-    if dtype.kind in "iu" and not np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max:
-        raise UsageError(
-            f"{dtype} cannot hold the fill value {fill}", fix="convert the image to float32 first"
-        )
+    check_value(fill, dtype)
+    wide = dtype.kind in "iu" and dtype.itemsize == 8 and array.size
+    if wide and not -_EXACT <= int(array.min()) <= int(array.max()) <= _EXACT:
+        raise UsageError("the values are too large to be resampled exactly", fix="rescale them")
 
 
 def _pull_map(image: Image, grid: Grid, push: Map | None, pull: Map | None) -> Map:
@@ -69,7 +73,7 @@ def _pull_map(image: Image, grid: Grid, push: Map | None, pull: Map | None) -> M
         raise UsageError("resample takes 'push' or 'pull', not both")
     dim = image.grid.dimension
     if pull is None:
-        pull = Affine.identity(dim) if push is None else push.inverse()
+        pull = Affine.identity(dim) if push is None else _lenient(push.inverse())
     if not dim == grid.dimension == pull.dimension:
         raise GeometryError(
             f"image, grid and map differ in dimension: {dim}D, {grid.dimension}D, {pull.dimension}D"
@@ -80,6 +84,13 @@ def _pull_map(image: Image, grid: Grid, push: Map | None, pull: Map | None) -> M
             fix="give the image its spacing",
         )
     return pull
+
+
+def _lenient(inverse: Map) -> Map:
+    """The inverse for images: a voxel to which nothing is pushed is empty, not an error."""
+    if isinstance(inverse, Chain):
+        return Chain(tuple(_lenient(part) for part in inverse.maps))
+    return replace(inverse, missing="nan") if isinstance(inverse, Inverse) else inverse
 
 
 def _slabs(
@@ -94,7 +105,9 @@ def _slabs(
     """Yield ``(slice of the first spatial axis, values (C, rows, …))`` slab by slab."""
     import torch
 
-    working = torch.float32 if array.dtype in _FLOAT32_TYPES else torch.float64
+    # float32 holds a coordinate to a 10 000th of a voxel up to some 2000 of them; a film is long.
+    short = source.dimension == 3 and max(source.shape) <= _SHORT
+    working = torch.float32 if array.dtype in _FLOAT32_TYPES and short else torch.float64
     # Nearest neighbours are decided in float64: half-way points must not go by rounding noise.
     precision = working if interpolation == "linear" else torch.float64
     with torch.no_grad():
@@ -193,12 +206,24 @@ def sample_at(
         normalised = (2 * torch.minimum(index.clamp_min(0), size - 1) + 1) / size - 1
     elif interpolation != "linear":
         raise UsageError(f"interpolation is 'linear' or 'nearest', not {interpolation!r}")
+    if interpolation == "linear" and not bool(volume.isfinite().all()):
+        return _around_holes(volume, normalised, fill)
     # On the CPU torch works on the items of a batch in parallel, not on the points of one.
     workers = torch.get_num_threads() if volume.device.type == "cpu" else 1
     parts = workers if inside.numel() % workers == 0 else 1
-    flat = normalised.to(volume.dtype).reshape(parts, *([1] * (dim - 1)), -1, dim)
+    flat = normalised.to(volume.dtype).nan_to_num(2.0).reshape(parts, *([1] * (dim - 1)), -1, dim)
     batch = volume[None].expand(parts, *volume.shape)
     mode = "bilinear" if interpolation == "linear" else "nearest"
     values = grid_sample(batch, flat, mode=mode, padding_mode="border", align_corners=False)
     values = values.transpose(0, 1).reshape(volume.shape[0], *inside.shape)
     return torch.where(inside, values, values.new_tensor(fill))
+
+
+def _around_holes(volume: torch.Tensor, normalised: torch.Tensor, fill: float) -> torch.Tensor:
+    """Linear values of a volume with voxels that are no numbers, which spread where they weigh."""
+    import torch
+
+    holes = ~volume.isfinite()
+    values = sample_at(volume.masked_fill(holes, 0), normalised, fill=fill)
+    weight = sample_at(holes.to(volume.dtype), normalised)
+    return values.masked_fill(weight > _HOLE, torch.nan)

@@ -52,7 +52,7 @@ def import_cohort(
         str | None,
         typer.Option(help="Divide by patient, as 0.8,0.1,0.1 (train, val, test)."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of that division.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of that division.")] = None,
     patient: Annotated[
         str | None, typer.Option(help="Regular expression that finds the patient in a case name.")
     ] = None,

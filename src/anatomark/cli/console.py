@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from anatomark.errors import one_line
+
 T = TypeVar("T")
 
 _BAR_AFTER = 2.0  # seconds of work before a bar is shown
@@ -20,14 +22,14 @@ _BAR_AFTER = 2.0  # seconds of work before a bar is shown
 
 def say_error(text: str) -> None:
     """One line on standard error."""
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+    print(f"error: {one_line(text)}", file=sys.stderr)  # noqa: T201
 
 
 def show_warnings_as_lines() -> None:
     """Print each warning once, as one line, instead of Python's two with a file name."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)  # noqa: T201
+        print(f"warning: {one_line(str(message))}", file=sys.stderr)  # noqa: T201
 
     warnings.showwarning = show
     warnings.simplefilter("default")

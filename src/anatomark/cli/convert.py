@@ -44,7 +44,7 @@ def convert(
     case: CaseName = None,
     by: By = None,
     node: Node = None,
-    pixel_origin: PixelOrigin = "centre",
+    pixel_origin: PixelOrigin = None,
     direction: Annotated[
         Direction | None,
         typer.Option(help="Of a transform: image if it resamples (ITK, Slicer), else points."),

@@ -21,7 +21,7 @@ Unit = Annotated[
 ]
 FromFrame = Annotated[Frame | None, typer.Option(help="Frame of the points, likewise.")]
 PixelOrigin = Annotated[
-    Literal["centre", "corner"],
+    Literal["centre", "corner"] | None,
     typer.Option(help="The file counts from the centre or the corner of the first pixel."),
 ]
 
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
     node: str | None = None
     unit: Literal["mm", "px"] | None = None
     frame: Frame | None = None
-    pixel_origin: Literal["centre", "corner"] = "centre"
+    pixel_origin: Literal["centre", "corner"] | None = None
     format: str | None = None
 
 
@@ -49,7 +49,7 @@ def read_marks(path: Path, said: Reading, *, grid: Any = None, spacing: Any = No
         )  # fmt: skip
     table = read_landmark_table(
         path, by=[c.strip() for c in said.by.split(",")], grid=grid, spacing=spacing,
-        frame=said.frame, unit=said.unit, pixel_origin=said.pixel_origin,
+        frame=said.frame, unit=said.unit, pixel_origin=said.pixel_origin or "centre",
     )  # fmt: skip
     if said.case not in table:
         some = ", ".join(list(table)[:3])

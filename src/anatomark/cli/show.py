@@ -41,7 +41,7 @@ def show(
     node: Node = None,
     unit: Unit = None,
     from_frame: FromFrame = None,
-    pixel_origin: PixelOrigin = "centre",
+    pixel_origin: PixelOrigin = None,
     title: Annotated[str, typer.Option(help="Title of the picture.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +53,10 @@ def show(
     mpl.use("agg")
     check_picture(out)  # before the work, not after it
     if (image / "cohort.toml").is_file() or image.name == "cohort.toml":
+        if landmarks is not None:
+            raise UsageError(
+                "a cohort brings its own landmarks", path=landmarks, fix="leave the file out"
+            )
         picture, marks = _of_cohort(image, case, grey)
     else:
         picture, marks = _of_files(

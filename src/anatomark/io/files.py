@@ -87,6 +87,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     operating system error becomes a ``WriteError``; the old file, if any, stays as it was.
     """
     target = Path(path)
+    if target.is_symlink():
+        target = target.resolve()  # the file is replaced, not the link to it
     suffix = suffix_of(target)
     temporary: Path | None = None
     try:
@@ -96,7 +98,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".anatomark-", suffix=suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
+        # What was private stays private.
+        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         yield temporary
         _flush(temporary)
         temporary.replace(target)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anatomark.errors import TransformError
-from anatomark.geometry import Coordinates, FloatArray, affine_points
+from anatomark.geometry import Coordinates, FloatArray, affine_points, restore
 from anatomark.maps.base import Map
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Affine(Map):
 
     matrix: FloatArray
     offset: FloatArray
+
+    __setstate__ = restore
 
     def __init__(self, matrix: ArrayLike, offset: ArrayLike | None = None) -> None:
         """Take a ``(D, D)`` matrix and an offset, or one homogeneous ``(D+1, D+1)`` matrix."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from anatomark.errors import GeometryError, TransformError
-from anatomark.geometry import Coordinates, FloatArray, check_dimension, is_tensor, precise
+from anatomark.geometry import (
+    Coordinates,
+    FloatArray,
+    check_dimension,
+    full_precision,
+    is_tensor,
+    precise,
+)
 from anatomark.maps.newton import push_with_slope, solve
 
 if TYPE_CHECKING:
@@ -29,11 +36,12 @@ class Map(ABC):
         points = precise(points_mm)
         check_dimension(points, self.dimension)
         if is_tensor(points):
-            return self._push(points.reshape(-1, self.dimension)).reshape(points.shape)
+            with full_precision(points):
+                return self._push(points.reshape(-1, self.dimension)).reshape(points.shape)
         import torch
 
         flat = torch.tensor(np.ascontiguousarray(points.reshape(-1, self.dimension)))
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(flat):
             parts = [self._push(part) for part in torch.split(flat, _CHUNK)]
         moved = torch.cat(parts).numpy() if parts else points.reshape(-1, self.dimension)
         return moved.reshape(points.shape)
@@ -51,6 +59,10 @@ class Map(ABC):
         """Whether the map turns left into right, as a whole."""
         return False
 
+    def guess(self, target: torch.Tensor) -> torch.Tensor:
+        """Where to start looking for the sources ``(N, D)`` of targets ``(N, D)``."""
+        return target
+
     def then(self, following: Map) -> Chain:
         """This map first, ``following`` after it."""
         return Chain((self, following))
@@ -61,6 +73,13 @@ class Map(ABC):
 
         points = np.asarray(points_mm, np.float64).reshape(-1, self.dimension)
         return cast("FloatArray", push_with_slope(self, torch.tensor(points))[1].numpy())
+
+
+def reverses(source_mm: FloatArray, target_mm: FloatArray) -> bool:
+    """Whether the affine map that fits points ``(N, D)`` best turns left into right."""
+    centred = source_mm - source_mm.mean(axis=0)
+    linear = np.linalg.lstsq(centred, target_mm - target_mm.mean(axis=0), rcond=None)[0]
+    return bool(np.linalg.det(linear) < 0)
 
 
 @dataclass(frozen=True)
@@ -100,12 +119,14 @@ class Inverse(Map):
     """The inverse of a smooth map, found point by point with damped Newton steps.
 
     Raises ``NotConvergedError`` with the largest residual when a point is not found within
-    ``tolerance_mm`` (the map folds there, say).
+    ``tolerance_mm`` (the map folds there, or no point is sent there); with ``missing="nan"`` such
+    points are not numbers.
     """
 
     forward: Map
     tolerance_mm: float = 1e-6
     max_steps: int = 100
+    missing: Literal["raise", "nan"] = "raise"
 
     @property
     def dimension(self) -> int:  # type: ignore[override]  # derived, not stored
@@ -125,7 +146,10 @@ class Inverse(Map):
         import torch
 
         exact = points.detach().to(torch.float64)
-        found = solve(self.forward, exact, tolerance_mm=self.tolerance_mm, max_steps=self.max_steps)
+        found = solve(
+            self.forward, exact, self.forward.guess(exact), tolerance_mm=self.tolerance_mm,
+            max_steps=self.max_steps, missing=self.missing,
+        )  # fmt: skip
         if not points.requires_grad:
             return found.to(points.dtype)
         # One differentiable Newton step at the solution gives the exact gradient.

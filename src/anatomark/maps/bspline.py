@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anatomark.errors import TransformError
-from anatomark.geometry import FloatArray, Grid
-from anatomark.maps.base import Inverse, Map
+from anatomark.geometry import FloatArray, Grid, restore
+from anatomark.maps.base import Inverse, Map, reverses
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,8 @@ class BSpline(Map):
     grid: Grid
     coefficients_mm: FloatArray = field(repr=False)
     order: int = 3
+
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         values = np.array(self.coefficients_mm, np.float64)
@@ -52,6 +55,24 @@ class BSpline(Map):
     def dimension(self) -> int:  # type: ignore[override]  # derived, not stored
         """2 or 3."""
         return self.grid.dimension
+
+    @cached_property
+    def mirrors(self) -> bool:  # kept: it looks at the whole spline
+        """Whether the affine map nearest to it turns left into right."""
+        low = (self.order - 1) / 2
+        few = [np.linspace(low, n - 1 - low, 5) for n in self.grid.size_xyz]
+        index = np.stack(np.meshgrid(*few, indexing="ij"), -1).reshape(-1, self.dimension)
+        points = np.asarray(self.grid.to_world(index))
+        return reverses(points, self(points))
+
+    def guess(self, target: torch.Tensor) -> torch.Tensor:
+        """Start from within: where a point of the domain has been pushed out of it, say."""
+        import torch
+
+        low = (self.order - 1) / 2
+        high = target.new_tensor(self.grid.size_xyz) - 1 - low
+        index = torch.minimum(self.grid.to_index(target).clamp_min(low), high)
+        return target - self._displacement(index)
 
     def _push(self, points: torch.Tensor) -> torch.Tensor:
         import torch

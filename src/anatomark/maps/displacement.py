@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anatomark.errors import TransformError
-from anatomark.geometry import FloatArray, Grid
-from anatomark.maps.base import Inverse, Map
+from anatomark.geometry import FloatArray, Grid, restore
+from anatomark.maps.base import Inverse, Map, reverses
 
 if TYPE_CHECKING:
     import torch
+
+
+_FACE = 0.5 - 1e-6  # voxels from a centre to just within the outer face
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,8 @@ class Displacement(Map):
 
     grid: Grid
     field_mm: FloatArray = field(repr=False)
+
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         values = np.array(self.field_mm, np.float64)
@@ -64,6 +69,25 @@ class Displacement(Map):
                 values = torch.from_numpy(np.array(self.field_mm))[None]
                 self._fields[key] = values.to(like.device, like.dtype)
         return self._fields[key]
+
+    @cached_property
+    def mirrors(self) -> bool:  # kept: it looks at the whole field
+        """Whether the affine map nearest to it turns left into right."""
+        if min(self.grid.shape) < 2:
+            return False
+        few = [np.unique(np.linspace(0, n - 1, 5).astype(int)) for n in self.grid.size_xyz]
+        index = np.stack(np.meshgrid(*few, indexing="ij"), -1).reshape(-1, self.dimension)
+        points = np.asarray(self.grid.to_world(index.astype(np.float64)))
+        return reverses(points, points + self.field_mm[(slice(None), *index.T[::-1])].T)
+
+    def guess(self, target: torch.Tensor) -> torch.Tensor:
+        """Start from within: where a point of the domain has been pushed out of it, say."""
+        import torch
+
+        size = target.new_tensor(self.grid.size_xyz)
+        index = torch.minimum(self.grid.to_index(target).clamp_min(-_FACE), size - 1 + _FACE)
+        border = self.grid.to_world(index)
+        return target - (self._push(border) - border)
 
     def _push(self, points: torch.Tensor) -> torch.Tensor:
         from torch.nn.functional import grid_sample

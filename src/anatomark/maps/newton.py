@@ -30,14 +30,23 @@ def push_with_slope(push: Push, points: torch.Tensor) -> tuple[torch.Tensor, tor
     return target.detach(), torch.stack(rows, dim=1)
 
 
-def solve(push: Push, target: torch.Tensor, *, tolerance_mm: float, max_steps: int) -> torch.Tensor:
-    """Source points ``(N, D)`` that ``push`` sends onto ``target``, float64.
+def solve(
+    push: Push,
+    target: torch.Tensor,
+    start: torch.Tensor,
+    *,
+    tolerance_mm: float,
+    max_steps: int,
+    missing: str = "raise",
+) -> torch.Tensor:
+    """Source points ``(N, D)`` that ``push`` sends onto ``target``, float64, from ``start`` on.
 
-    Raises ``NotConvergedError`` with the largest residual when a point is not found.
+    Raises ``NotConvergedError`` with the largest residual when a point is not found, or leaves
+    it as not a number if ``missing`` is ``"nan"``.
     """
     import torch
 
-    found = target.clone()
+    found = start.clone()
     # A point that is not a number has no source, as for every other map; it is left as it is.
     open_ = torch.nonzero(target.isfinite().all(-1)).flatten()
     left = torch.zeros(0, dtype=target.dtype, device=target.device)
@@ -51,6 +60,9 @@ def solve(push: Push, target: torch.Tensor, *, tolerance_mm: float, max_steps: i
         if not len(open_):
             return found
         found[open_] = _step(push, goal[bad], current, miss, slope, left)
+    if missing == "nan":
+        found[open_] = torch.nan
+        return found
     raise NotConvergedError(
         f"the inverse map was not found for {len(open_)} of {len(target)} points: "
         f"{float(left.max()):.3g} mm are left after {max_steps} steps",

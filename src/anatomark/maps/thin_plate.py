@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anatomark.errors import TransformError
-from anatomark.geometry import FloatArray
-from anatomark.maps.base import Inverse, Map
+from anatomark.geometry import FloatArray, restore
+from anatomark.maps.base import Inverse, Map, reverses
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,8 @@ class ThinPlate(Map):
     target_mm: FloatArray
     smoothing: float = 0.0
 
+    __setstate__ = restore
+
     def __post_init__(self) -> None:
         source, target = np.array(self.source_mm, np.float64), np.array(self.target_mm, np.float64)
         if source.ndim != 2 or source.shape != target.shape or source.shape[1] not in {2, 3}:
@@ -42,7 +44,7 @@ class ThinPlate(Map):
                 "a control point of the thin-plate spline is not finite",
                 fix="leave out absent points",
             )
-        if not self.smoothing >= 0:
+        if not 0 <= self.smoothing < np.inf:
             raise TransformError(f"smoothing must be 0 or more, not {self.smoothing}")
         for name, value in (("source_mm", source), ("target_mm", target)):
             value.setflags(write=False)
@@ -82,6 +84,11 @@ class ThinPlate(Map):
         right = np.zeros((n + dim + 1, dim))
         right[:n] = self.target_mm - self.source_mm
         return np.linalg.solve(system, right)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether the affine map nearest to it at its control points turns left into right."""
+        return reverses(self.source_mm, self.target_mm)
 
     def _push(self, points: torch.Tensor) -> torch.Tensor:
         import torch

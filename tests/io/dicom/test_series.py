@@ -27,7 +27,7 @@ def study(tmp_path: Path, stored_volume: Any, write_series: Writer, write_dicom:
     )
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "b" / "NOTES").write_text("not an image either")
-    (tmp_path / "b" / "empty.dcm").touch()
+    (tmp_path / "b" / "empty").touch()
     write_dicom(
         tmp_path / "plan.dcm", stored_volume[0], Rows=None, Columns=None, Modality="RTSTRUCT",
         SOPClassUID="1.2.840.10008.5.1.4.1.1.481.3",

@@ -27,19 +27,21 @@ def file(tmp_path: Path) -> Path:
 def test_points_are_pixels_unless_the_image_is_known(file: Path) -> None:
     landmarks = read_landmarks(file)
     assert landmarks.unit == "px"
-    assert landmarks.points_mm.tolist() == POINTS
+    # Indices are of pixel centres, the file counts from the corner.
+    assert (landmarks.points_mm + 0.5).tolist() == POINTS
     assert landmarks.meta == {"classes": ["1", "2", "1", "3", "1", "4", "1", "2"]}
     with_spacing = read_landmarks(file, spacing=0.1)
     assert with_spacing.unit == "mm"
-    np.testing.assert_allclose(with_spacing["nasion"], [84.5, 98.9])
+    np.testing.assert_allclose(with_spacing["nasion"], [84.45, 98.85])
     grid = Grid((2400, 1935), (0.1, 0.1), origin=(5, 6))
-    np.testing.assert_allclose(read_landmarks(file, grid=grid)["sella"], [88.5, 105.6])
+    np.testing.assert_allclose(read_landmarks(file, grid=grid)["sella"], [88.45, 105.55])
 
 
 def test_windows_lines_spaces_and_no_classes(file: Path) -> None:
     file.write_bytes("\r\n".join(f" {x} , {y}.0" for x, y in POINTS).encode())
     landmarks = read_landmarks(file)
-    assert landmarks.points_mm.tolist() == POINTS
+    # Indices are of pixel centres, the file counts from the corner.
+    assert (landmarks.points_mm + 0.5).tolist() == POINTS
     assert landmarks.meta == {}
 
 

@@ -43,9 +43,14 @@ class Importer:
             raise UsageError(
                 f"this layout has no option {unknown[0]!r}", fix=f"it has {', '.join(self.options)}"
             )
-        if Path(out).absolute().is_relative_to(Path(source).absolute()):
+        target, origin = Path(out).resolve(), Path(source).resolve()
+        if target.is_relative_to(origin):
             raise UsageError(
                 "the cohort would lie inside its source", path=out, fix="name a folder elsewhere"
+            )
+        if origin.is_relative_to(target):
+            raise UsageError(
+                "the source lies inside this folder", path=out, fix="name a folder elsewhere"
             )
         return self.run(source, out, **options)
 

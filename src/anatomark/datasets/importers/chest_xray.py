@@ -18,6 +18,7 @@ from anatomark.datasets.importers.common import (
     Spacing,
     in_pixels,
     save,
+    some,
 )
 from anatomark.datasets.importers.sources import first_folder, folder, images_in, left_out, numbers
 from anatomark.errors import CohortError
@@ -107,17 +108,22 @@ def _check_order(points: dict[str, FloatArray], names: tuple[str, ...], root: Pa
     """Refuse files whose points come in another order than ``names``."""
     if set(names) != set(LUNG_NAMES) or not points:
         return
-    x, y = np.mean(list(points.values()), axis=0).T
-    at = {name: place for place, name in enumerate(names)}
-    lungs = ("right_lung", "left_lung")
-    upright = all(y[at[f"{lung}_top"]] < y[at[f"{lung}_bottom"]] for lung in lungs)
-    outward = x[at["right_lung_outer"]] < x[at["right_lung_top"]] < x[at["left_lung_top"]]
-    if not (upright and outward and x[at["left_lung_top"]] < x[at["left_lung_outer"]]):
+    wrong = [case for case, one in points.items() if not _in_order(one, names)]
+    if wrong:
         raise CohortError(
-            "the points are not in the order " + ", ".join(names),
+            f"the points of {some(wrong)} are not in the order {', '.join(names)}",
             path=root,
-            fix="give names in the order of the files",
+            fix="give names in the order of the files, or mend those files",
         )
+
+
+def _in_order(points: FloatArray, names: tuple[str, ...]) -> bool:
+    """Tops above bottoms, and from the patient's right, which is on the left, to the left."""
+    x, y = ({name: float(v) for name, v in zip(names, axis, strict=True)} for axis in points.T)
+    lungs = ("right_lung", "left_lung")
+    upright = all(y[f"{lung}_top"] < y[f"{lung}_bottom"] for lung in lungs)
+    outward = x["right_lung_outer"] < x["right_lung_top"] < x["left_lung_top"]
+    return upright and outward and x["left_lung_top"] < x["left_lung_outer"]
 
 
 def _abnormal(name: str) -> dict[str, str]:

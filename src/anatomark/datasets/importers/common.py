@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from anatomark.data import Case, Cohort, Landmarks
 from anatomark.datasets.importers.splits import divide
-from anatomark.errors import CohortError, CohortWarning, UsageError
+from anatomark.errors import AnatomarkError, CohortError, CohortWarning, UsageError
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.checks import check_table, outside_names
 from anatomark.io.cohorts.files import (
@@ -29,7 +29,7 @@ from anatomark.io.cohorts.files import (
 from anatomark.io.files import suffix_of, writing
 from anatomark.io.images.reading import read_grid
 from anatomark.io.landmarks.formats import write_landmarks
-from anatomark.io.landmarks.placing import place
+from anatomark.io.landmarks.placing import of_dimension, place
 
 Spacing = float | Sequence[float] | None
 Origin = Literal["centre", "corner"]
@@ -76,9 +76,10 @@ class Reading:
 
     def on(self, grid: Grid) -> Landmarks:
         """The landmarks in the world of ``grid``."""
+        landmarks = of_dimension(self.landmarks, grid.dimension)
         if not self.relative:
-            return place(self.landmarks, grid, pixel_origin=self.origin)
-        pixels = replace(self.landmarks, points_mm=self.landmarks.points_mm * grid.size_xyz)
+            return place(landmarks, grid, pixel_origin=self.origin)
+        pixels = replace(landmarks, points_mm=landmarks.points_mm * grid.size_xyz)
         return place(pixels, grid, pixel_origin="corner")
 
 
@@ -131,12 +132,17 @@ def save(
     if not everything:
         raise CohortError("there is no image to import", fix="check the folder and the layout")
     _check_truth(everything, layout.truth)
+    _check_apart(everything, Path(out))
     notes = _Notes()
     with staged_folder(out, overwrite=chosen.overwrite) as staging:
         taken: set[str] = set()
+        divided = any(one.split for one in everything)
         cases, units = [], set()
         for number, one in enumerate(everything, 1):
-            case, unit = _case(one, layout, staging, taken, chosen, notes)
+            try:
+                case, unit = _case(one, layout, staging, taken, chosen, notes, divided=divided)
+            except AnatomarkError as fault:
+                raise fault.at(one.image) from None
             cases.append(case)
             units.add(unit)
             if chosen.progress is not None:
@@ -182,14 +188,23 @@ def _with_patients(found: list[Found], pattern: str | None) -> list[Found]:
     named = []
     for one in found:
         match = search(one.case)
-        if match is None:
+        groups = () if match is None else (*match.groups(), match[0] if not match.groups() else "")
+        patient = next((group for group in groups if group), "")
+        if not patient:
             raise UsageError(f"the pattern {pattern!r} finds no patient in case {one.case!r}")
-        named.append(replace(one, patient=match[1] if match.groups() else match[0]))
+        named.append(replace(one, patient=patient))
     return named
 
 
 def _case(
-    one: Found, layout: Layout, staging: Path, taken: set[str], chosen: _Chosen, notes: _Notes
+    one: Found,
+    layout: Layout,
+    staging: Path,
+    taken: set[str],
+    chosen: _Chosen,
+    notes: _Notes,
+    *,
+    divided: bool,
 ) -> tuple[Case, str]:
     image = _copied(one, staging, taken) if chosen.copy else one.image
     grid = _grid(image, one.spacing, layout.spacing)
@@ -207,7 +222,7 @@ def _case(
         landmarks=files.pop("", None),
         observers=files,
         patient=one.patient,
-        split=one.split or "train",
+        split=one.split if divided else "train",
         pair=one.pair,
         spacing=one.spacing,
         info=one.info,
@@ -255,6 +270,16 @@ def _kept(landmarks: Landmarks, grid: Grid, case: str, chosen: _Chosen, notes: _
     notes.outside.append(where)
     present = landmarks.present & ~np.isin(landmarks.names, outside)
     return replace(landmarks, present=present)
+
+
+def _check_apart(found: Sequence[Found], out: Path) -> None:
+    """An older cohort is replaced as a whole: no image of the new one may lie in it."""
+    inside = [one.image for one in found if one.image.resolve().is_relative_to(out.resolve())]
+    if inside:
+        raise UsageError(
+            f"holds the image {inside[0]} that is to be imported", path=out,
+            fix="name a folder elsewhere",
+        )  # fmt: skip
 
 
 def _check_truth(found: Sequence[Found], truth: str) -> None:

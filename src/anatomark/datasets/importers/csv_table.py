@@ -141,7 +141,27 @@ def _list(
             raise CohortError(f"row {line} has {len(row)} cells, not {len(header)}", path=path)
         cells = dict(zip(header, row, strict=True))
         name = cells.pop(column)
-        yield _found(name, {k: v for k, v in cells.items() if v}, path, pictures)
+        yield _found(name, _named({k: v for k, v in cells.items() if v}), path, pictures)
+
+
+def _named(cells: Mapping[str, str]) -> dict[str, str]:
+    """Columns that mean something to a cohort, whatever their capitals."""
+    return {k.lower() if k.lower() in _OWN else k: v for k, v in cells.items()}
+
+
+def _check_constant(path: Path, header: Sequence[str], column: str) -> None:
+    """All rows of an image must agree on its split, patient, pair and spacing."""
+    own = [place for place, h in enumerate(header) if h.lower() in _OWN]
+    image = header.index(column)
+    said: dict[tuple[str, int], str] = {}
+    for line, row in enumerate(rows_of(path)[1:], 2):
+        for place in own:
+            if place < len(row) and said.setdefault((row[image], place), row[place]) != row[place]:
+                raise CohortError(
+                    f"row {line}: {header[place]} of image {row[image]!r} is {row[place]!r}, "
+                    f"before it was {said[row[image], place]!r}",
+                    path=path, fix="let all rows of an image agree",
+                )  # fmt: skip
 
 
 def _points(
@@ -153,9 +173,10 @@ def _points(
 ) -> Iterator[Found]:
     observer = next((h for h in header if h.lower() == "observer"), None)
     by = (column,) if observer is None else (column, observer)
+    _check_constant(path, header, column)
     for key, landmarks in read_landmark_table(path, by=by, unit=options.unit).items():
         name, _, who = key.rpartition("/") if observer else (key, "", "")
-        meta = {k: str(v) for k, v in landmarks.meta.items() if k not in by}
+        meta = _named({k: str(v) for k, v in landmarks.meta.items() if k not in by})
         one = _found(name, meta, path, pictures)
         plain = replace(landmarks, meta={})
         yield replace(one, readings={who: Reading(plain, options.origin)})
@@ -194,7 +215,17 @@ def _add(found: dict[str, Found], one: Found, path: Path) -> None:
         or "" in {*known.readings, *one.readings}
     ):
         raise CohortError(f"image {one.case!r} is listed twice", path=path, fix="keep one row")
-    found[one.case] = replace(known, readings={**known.readings, **one.readings})
+    for what in ("split", "patient", "pair", "spacing"):
+        before, now = getattr(known, what), getattr(one, what)
+        if before and now and before != now:
+            raise CohortError(
+                f"{what} of image {one.case!r} is {now!r}, before it was {before!r}", path=path,
+                fix="let all rows of an image agree",
+            )  # fmt: skip
+    both = {what: getattr(known, what) or getattr(one, what)
+            for what in ("split", "patient", "pair", "spacing")}  # fmt: skip
+    readings = {**known.readings, **one.readings}
+    found[one.case] = replace(known, readings=readings, info={**one.info, **known.info}, **both)
 
 
 def _sides(names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

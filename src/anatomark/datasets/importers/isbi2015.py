@@ -109,7 +109,9 @@ def _split(image: Path, name: str) -> str:
 def _readings(labels: dict[str, Path], name: str) -> dict[str, Reading]:
     # The set counts from the outer corner of the first pixel: 0.1 mm × number.
     return {
-        observer: Reading(read_landmarks(base / f"{name}.txt", format="isbi"), "corner")
+        observer: Reading(
+            read_landmarks(base / f"{name}.txt", format="isbi", pixel_origin="centre"), "corner"
+        )
         for observer, base in labels.items()
     }
 
@@ -133,10 +135,12 @@ def _with_challenge(found: Sequence[Found], table: PathLike | None) -> list[Foun
 
 
 def _table(path: Path) -> dict[str, Reading]:
-    values = {}
+    values: dict[str, Reading] = {}
     for line, row in enumerate(rows_of(path), 1):
         if len(row) != 1 + 2 * len(ISBI_NAMES):
             raise CohortError(f"line {line} has {len(row)} cells, not 39", path=path)
+        if row[0] in values:
+            raise CohortError(f"line {line} repeats image {row[0]}", path=path, fix="keep one")
         points = np.array(numbers(row[1:], path, f"line {line}")).reshape(-1, 2)
         values[row[0]] = Reading(Landmarks(ISBI_NAMES, points), "corner")
     return values

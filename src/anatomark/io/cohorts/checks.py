@@ -80,6 +80,18 @@ def _duplicates(cohort: Cohort) -> Iterator[str]:
     for image, cases in users.items():
         if len(cases) > 1 and len(set(cases)) > 1:
             yield f"the same image is used by cases {_some(cases)}: {image}"
+    yield from _shared_landmarks(cohort)
+
+
+def _shared_landmarks(cohort: Cohort) -> Iterator[str]:
+    users: dict[Path, dict[str, None]] = defaultdict(dict)
+    for case in cohort.cases:
+        for path in (case.landmarks, *case.observers.values()):
+            if path is not None:
+                users[_real(path)][case.case] = None
+    for path, cases in users.items():
+        if len(cases) > 1:
+            yield f"the same landmark file is used by cases {_some(list(cases))}: {path}"
 
 
 def _real(path: Path) -> Path:
@@ -137,6 +149,14 @@ def _observers(cohort: Cohort) -> Iterator[str]:
     if cohort.truth and cohort.truth != "mean" and cohort.truth not in readers:
         yield f"truth is {cohort.truth!r}, but no column 'landmarks:{cohort.truth}' has a file"
         return
+    for domain, names in everybody.items():
+        alone = {n for c in cohort.cases if c.domain == domain and not c.landmarks
+                 for n in c.observers if len(c.observers) == 1}  # fmt: skip
+        if not cohort.truth and len(names) > 1 and len(alone) > 1:
+            yield (
+                f"some cases were read by {_some(sorted(alone))} alone: set truth to one of them, "
+                "or name their files in the column landmarks"
+            )
     for case in cohort.cases:
         missing = everybody[case.domain] - set(case.observers)
         if not cohort.truth and len(case.observers) > 1 and case.landmarks is None:

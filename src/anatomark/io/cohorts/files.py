@@ -123,7 +123,7 @@ def write_cohort(cohort: Cohort, folder: str | os.PathLike[str]) -> None:
     deepest folder that holds them all.
     """
     root = absolute(folder)
-    taken: set[str] = set()
+    taken = {name.casefold() for case in cohort.cases for name in _own_files(case, root)}
     cases = tuple(_gathered(case, root, taken) for case in cohort.cases)
     moved = replace(cohort, root=root, cases=cases)
     base = common_root(moved, root)
@@ -144,6 +144,13 @@ def common_root(cohort: Cohort, root: Path) -> Path | None:
     if all(file.is_relative_to(root) for file in files):
         return None
     return Path(os.path.commonpath([file.parent for file in files]))
+
+
+def _own_files(case: Case, root: Path) -> Iterator[str]:
+    """Names of the landmark and transform files of a case that lie in the folder already."""
+    for path in (case.landmarks, case.transform, *case.observers.values()):
+        if path is not None and absolute(path).is_relative_to(root):
+            yield path.name
 
 
 def _gathered(case: Case, root: Path, taken: set[str]) -> Case:

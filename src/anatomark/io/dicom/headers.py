@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from anatomark.errors import AnatomarkError, ImageError
+from anatomark.errors import AnatomarkError, ImageError, ImageWarning
 from anatomark.geometry import FloatArray
 from anatomark.io.dicom.spacing import Measured, frame_spacing, image_spacing, numbers
 from anatomark.io.images.headers import RESEND
@@ -36,7 +36,8 @@ _TAGS = [
     "Laterality", "ImageLaterality", "ViewPosition", "PatientOrientation", "PatientPosition",
     "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "PixelRepresentation",
     "SamplesPerPixel", "PhotometricInterpretation", "LossyImageCompression", "PixelSpacing",
-    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "EstimatedRadiographicMagnificationFactor",
+    "PixelSpacingCalibrationType", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+    "EstimatedRadiographicMagnificationFactor",
     "PixelAspectRatio", "SequenceOfUltrasoundRegions", "ImagePositionPatient",
     "ImageOrientationPatient", "SpacingBetweenSlices", "SliceThickness", "RescaleSlope",
     "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
@@ -157,7 +158,12 @@ def _check_cut_off(header: Any, path: Path) -> None:
 def find_headers(folder: Path) -> list[tuple[Path, Any]]:
     """Paths and headers of all DICOM images below a folder, in order of their paths."""
     files = sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
-    pairs = ((file, read_header(file)) for file in files if may_be_dicom(file))
+    pairs = [(file, read_header(file)) for file in files if may_be_dicom(file)]
+    for file, header in pairs:
+        if header is None and file.suffix.lower() in DICOM_SUFFIXES and not has_magic(file):
+            warnings.warn(
+                ImageWarning(f"{file}: is damaged or no DICOM file, and is left out"), stacklevel=2
+            )
     return [(file, header) for file, header in pairs if header is not None]
 
 

@@ -120,8 +120,14 @@ def _native(dataset: Any) -> NDArray[Any]:
     high = int(dataset.get("HighBit", stored - 1))
     if not 0 < stored <= high + 1 <= allocated:
         raise ImageError(f"{stored} bits with high bit {high} do not fit {allocated}", fix=RESEND)
+    if high != stored - 1:
+        # pydicom has cut the bits above ``stored`` away already.
+        raise ImageError(
+            f"keeps its {stored} bits elsewhere than at the low end (high bit {high})",
+            fix="convert it with another program, such as gdcmconv",
+        )
     # Left then right: the arithmetic shift of a signed type restores the sign.
-    return (array << (allocated - 1 - high)) >> (allocated - stored)
+    return (array << (allocated - stored)) >> (allocated - stored)
 
 
 def _decode(dataset: Any, path: Path, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from anatomark.errors import ImageError, ImageWarning, UsageError
+from anatomark.geometry import FloatArray
 from anatomark.io.dicom.headers import Plane, find_headers, planes_of, read_header, text
 
 _MOST_SCOUTS = 3
+_SAME_SPACING = 1e-3  # relative: headers round it
 _LONGEST_LIST = 30
 
 
@@ -71,21 +73,29 @@ def _headers(path: Path) -> list[tuple[Path, object]]:
 def _parts(planes: Sequence[Plane]) -> Iterable[Series]:
     """Planes of one series UID, split where they cannot be one volume."""
     groups: dict[object, list[Plane]] = defaultdict(list)
+    spacings: list[FloatArray] = []
     for plane in planes:
-        groups[_likeness(plane)].append(plane)
+        groups[_likeness(plane, spacings)].append(plane)
     number = text(planes[0].header, "SeriesNumber") or "0"
     parts = sorted(groups.values(), key=lambda part: (-len(part), part[0].path, part[0].frame))
     for i, part in enumerate(parts, start=1):
         yield Series(number if len(parts) == 1 else f"{number}.{i}", tuple(part))
 
 
-def _likeness(plane: Plane) -> object:
+def _likeness(plane: Plane, spacings: list[FloatArray]) -> object:
+    """What planes of one volume share; ``spacings`` are those met so far: last digits vary."""
     if not plane.in_patient:
         return plane.path
     axes = tuple(np.round(plane.axes.ravel(), 2) + 0.0)  # -0.0 and 0.0 are the same direction
     colours = text(plane.header, "SamplesPerPixel")
     own_file = _is_enhanced(plane) and plane.path
-    return (plane.shape, colours, plane.measured.spacing, axes, own_file)
+    own = np.asarray(plane.measured.spacing, np.float64)
+    known = (i for i, s in enumerate(spacings) if np.allclose(own, s, rtol=_SAME_SPACING, atol=0))
+    place = next(known, len(spacings))
+    if place == len(spacings):
+        spacings.append(own)
+    frame = text(plane.header, "FrameOfReferenceUID")
+    return (plane.shape, colours, place, axes, own_file, frame)
 
 
 def _is_enhanced(plane: Plane) -> bool:

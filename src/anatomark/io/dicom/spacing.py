@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from anatomark.errors import ImageError
 
 _CENTIMETRES = 3
@@ -49,10 +51,14 @@ def frame_spacing(measures: Any, header: Any) -> Measured:
 def image_spacing(header: Any) -> Measured:
     """Pixel size of a plain file: in the patient if it is known, else at the detector."""
     depth = _depth(header)
-    if spacing := _rows_columns(header, "PixelSpacing"):
+    detector = _rows_columns(header, "ImagerPixelSpacing")
+    spacing = _rows_columns(header, "PixelSpacing")
+    # Where both are the same and nobody calibrated it, nothing has been corrected (PS3.3, 10.7).
+    calibrated = header.get("PixelSpacingCalibrationType", None)
+    if spacing and (calibrated or not detector or not np.allclose(spacing, detector, rtol=1e-6)):
         return Measured(spacing, "PixelSpacing", depth=depth)
-    if spacing := _rows_columns(header, "ImagerPixelSpacing"):
-        return _at_detector(header, spacing)
+    if detector:
+        return _at_detector(header, detector)
     if spacing := _rows_columns(header, "NominalScannedPixelSpacing"):
         return Measured(spacing, "NominalScannedPixelSpacing", depth=depth)
     return _ultrasound(header) or Measured(doubt=_aspect(header))

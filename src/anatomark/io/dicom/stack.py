@@ -18,6 +18,7 @@ from anatomark.io.dicom.pixels import read_values
 # Parts of a pixel (repeats) and of a slice distance (uneven slices).
 _SAME_PLACE = 0.01
 _UNEVEN_WARNING, _UNEVEN_ERROR = 0.01, 0.1
+_TURNED_WARNING, _TURNED_ERROR = 0.05, 0.5  # pixels, at the far corner
 _LONGEST_FILL = 3
 _TILT_DEGREES = 0.05
 _MOST_NAMED = 10
@@ -40,6 +41,7 @@ def stack_planes(planes: Sequence[Plane], path: Path) -> Stack:
     """Order planes along their common normal and find the one grid that they lie on."""
     axes = np.mean([plane.axes for plane in planes], axis=0)
     axes /= np.linalg.norm(axes, axis=0)
+    _check_parallel(planes, axes, path)
     normal = np.cross(axes[:, 0], axes[:, 1])
     normal /= np.linalg.norm(normal)
     unique = _without_repeats(planes, normal, path)
@@ -57,6 +59,20 @@ def stack_planes(planes: Sequence[Plane], path: Path) -> Stack:
     stack = Stack(_grid(unique[0], axes, positions[0], step, len(slices)), tuple(slices))
     _report_missing(stack, normal, path)
     return stack
+
+
+def _check_parallel(planes: Sequence[Plane], axes: FloatArray, path: Path) -> None:
+    """Slices that are turned against each other have no common grid."""
+    # The far corner moves by as many pixels as there are, times the difference of directions.
+    far = np.array(planes[0].shape[::-1], np.float64)
+    turned = max(float((np.linalg.norm(p.axes - axes, axis=0) * far).max()) for p in planes)
+    if turned > _TURNED_ERROR:
+        raise ImageError(
+            f"its slices are turned against each other by up to {turned:.1f} pixels", path=path,
+            fix="choose fewer slices, or resample them first",
+        )  # fmt: skip
+    if turned > _TURNED_WARNING:
+        _warn(path, f"its slices are turned against each other by up to {turned:.2f} pixels")
 
 
 def _grid(first: Plane, axes: FloatArray, origin: FloatArray, step: FloatArray, n: int) -> Grid:

@@ -28,10 +28,10 @@ def to_grey(array: NDArray[Any], path: Path, *, forced: bool, tolerance: int = 0
     colours = array[: 3 if channels >= 3 else 1]
     veil = array[len(colours) :]
     if not forced:
-        spread = int(np.ptp(colours.astype(np.int64), axis=0).max())
+        spread = _spread(colours)
         if spread > tolerance:
             raise UsageError(
-                f"is in colour: its channels differ by up to {spread}",
+                f"is in colour: its channels differ by up to {spread:g}",
                 path=path,
                 fix="pass --grey (grey=True) to use its luminance",
             )
@@ -50,7 +50,13 @@ def has_colours(array: NDArray[Any], tolerance: int = 0) -> bool:
     """Tell whether red, green and blue of ``array (C, …)`` differ by more than ``tolerance``."""
     if array.ndim < 3 or not 3 <= len(array) <= 4:
         return False
-    return int(np.ptp(array[:3].astype(np.int64), axis=0).max()) > tolerance
+    return _spread(array[:3]) > tolerance
+
+
+def _spread(colours: NDArray[Any]) -> float:
+    """The largest difference of the channels at one pixel, in a type that can hold it."""
+    wide = np.int64 if colours.dtype.kind in "iu" else np.float64
+    return float(np.ptp(colours.astype(wide), axis=0).max())
 
 
 def luminance(colours: NDArray[Any]) -> NDArray[Any]:

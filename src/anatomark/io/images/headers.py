@@ -35,7 +35,8 @@ class Facts:
     ``grid`` replaces SimpleITK's grid where that would not be exact. ``physical`` is false where
     the file has no spacing. ``scale_mm`` is the length of the header's unit. ``colour`` says that
     channels are colours, which count as grey where they differ by ``grey_tolerance`` at most.
-    ``inverted`` says that 0 is white.
+    ``inverted`` says that 0 is white. ``bits`` of a channel, where a value of fewer than 8 has
+    been spread over 0…255.
     """
 
     grid: Grid | None = None
@@ -44,6 +45,7 @@ class Facts:
     colour: bool = False
     grey_tolerance: int = 0
     inverted: bool = False
+    bits: int = 8
 
 
 def check_spacing(spacing: Iterable[float], path: Path) -> None:

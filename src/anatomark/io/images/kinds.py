@@ -43,7 +43,7 @@ KINDS = (
         nifti.is_nifti,
         nifti.inspect,
         "NiftiImageIO",
-        voxels=nifti_floats.read_floats,
+        voxels=nifti_floats.read_exactly,
     ),
     Kind("NRRD", (".nrrd", ".nhdr", ".seg.nrrd"), _starts(nrrd.MAGIC), nrrd.inspect, "NrrdImageIO"),
     Kind("MetaImage", (".mha", ".mhd"), metaimage.is_metaimage, metaimage.inspect, "MetaImageIO"),

@@ -102,7 +102,9 @@ def _check_voxels(path: Path, fields: Fields, end: int, axes: int, *, whole: boo
     check_sizes([int(n) for n in sizes], path)
     data = fields[_LAST]
     if data.startswith("LIST") or len(data.split()) > 1:
-        return  # a list of slices: SimpleITK checks each
+        raise ImageError(
+            "its voxels are in a list of files", path=path, fix="save it as one .mha file"
+        )
     place = (path, end) if data.upper() == "LOCAL" else (check_inside(data, path), 0)
     numbers = math.prod(int(n) for n in sizes) * _channels(path, fields)
     size = _number_bytes(path, fields)

@@ -66,8 +66,10 @@ def _check_voxels(path: Path, fields: Fields, end: int, *, whole: bool) -> None:
         raise ImageError("dimension and sizes do not agree", path=path, fix=MEND_HEADER)
     needed = math.prod(sizes) * _voxel_bytes(path, fields)
     data = fields.get("data file", fields.get("datafile"))
-    if data is not None and (data.startswith("LIST") or len(data.split()) > 1):
-        return  # a list of slices: SimpleITK checks each
+    if data is not None and (data.startswith("LIST") or "%" in data):
+        raise ImageError(
+            "its voxels are in a list of files", path=path, fix="save it as one .nrrd file"
+        )
     place = (path, end) if data is None else (check_inside(data, path), 0)
     if not any(name in fields for name in _SKIPS):
         _check_length(*place, fields.get("encoding", ""), needed, whole=whole)

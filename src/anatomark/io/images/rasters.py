@@ -33,8 +33,11 @@ _SCAN_END = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 256, 257, 262, 274
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
+_BITS, _SAMPLES, _FORMAT = 258, 277, 339
+_LAYOUT = (_WIDTH, _HEIGHT, _BITS, _SAMPLES, _FORMAT, _PHOTOMETRIC)
+_FLOATS = 3
 _WANTED = {
- _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES,
+ *_LAYOUT, _ORIENTATION, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES,
 }  # fmt: skip
 _MOST_PAGES = 65536
 _PIXELS = Facts(physical=False, colour=True)
@@ -43,7 +46,7 @@ _PIXELS = Facts(physical=False, colour=True)
 def inspect_png(path: Path, *, whole: bool = True) -> Facts:
     """Walk the chunks to ``IEND``; each has a checksum."""
     data = path.read_bytes() if whole else b""
-    at = len(PNG_MAGIC)
+    at, bits = len(PNG_MAGIC), 8
     name = b"IEND" if not whole else b""
     while name != b"IEND":
         head = data[at : at + 8]
@@ -55,12 +58,14 @@ def inspect_png(path: Path, *, whole: bool = True) -> Facts:
             raise ImageError("the file is cut off", path=path, fix=RESEND)
         if zlib.crc32(name + body) != struct.unpack(">I", stated)[0]:
             raise ImageError("the file is damaged (checksum)", path=path, fix=RESEND)
+        if name == b"IHDR":
+            bits = body[8]
         if name == b"IHDR" and body[9:10] == bytes([_GREY_WITH_ALPHA]):
             raise ImageError("is grey with transparency", path=path, fix="save it as plain grey")
         if name == b"eXIf":
             _check_upright(_orientation(body), path)
         at += 12 + length
-    return _PIXELS
+    return replace(_PIXELS, bits=bits)
 
 
 def inspect_jpeg(path: Path, *, whole: bool = True) -> Facts:
@@ -124,11 +129,29 @@ def inspect_tiff(path: Path, *, whole: bool = True) -> Facts:
         raise ImageError("the file is cut off or damaged", path=path, fix=RESEND) from None
     for page in pages:
         _check_page(page, size, path)
-    if len({(page.get(_WIDTH), page.get(_HEIGHT)) for page in pages}) != 1:
+    if len({tuple(page.get(tag) for tag in _LAYOUT) for page in pages}) != 1:
         raise ImageError(
-            "its pages differ in size", path=path, fix="save the page that you need by itself"
+            "its pages differ in size or kind of pixel", path=path,
+            fix="save the page that you need by itself",
+        )  # fmt: skip
+    first = pages[0]
+    _check_layout(first, path)
+    white = first.get(_PHOTOMETRIC) == (_WHITE_IS_ZERO,)
+    return replace(_PIXELS, inverted=white, bits=first.get(_BITS, (1,))[0])
+
+
+def _check_layout(page: dict[int, tuple[int, ...]], path: Path) -> None:
+    """Refuse what SimpleITK would read as something else."""
+    samples = page.get(_SAMPLES, (1,))[0]
+    grey = page.get(_PHOTOMETRIC, (1,))[0] in {0, 1}
+    if samples == 2 or (grey and samples > 1):
+        raise ImageError(
+            f"has {samples} grey channels (transparency?)", path=path, fix="save it as plain grey"
         )
-    return replace(_PIXELS, inverted=pages[0].get(_PHOTOMETRIC) == (_WHITE_IS_ZERO,))
+    if page.get(_FORMAT, (1,))[0] == _FLOATS and set(page.get(_BITS, (32,))) != {32}:
+        raise ImageError(
+            f"has real numbers of {page[_BITS][0]} bits", path=path, fix="save them with 32 bits"
+        )
 
 
 def _check_page(page: dict[int, tuple[int, ...]], size: int, path: Path) -> None:

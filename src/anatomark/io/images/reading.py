@@ -82,7 +82,10 @@ def read_mask(path: AnyPath, *, spacing: Spacing = None) -> Image:
             path=file,
             fix="export one label map (segments that overlap, each by itself)",
         )
-    return image.with_array(_labels(image.array, file))
+    array = image.array
+    if loaded.bits < 8 and array.dtype == np.uint8:
+        array = array // np.uint8(255 // (2**loaded.bits - 1))  # labels, not brightness
+    return image.with_array(_labels(array, file))
 
 
 def read_grid(path: AnyPath, *, spacing: Spacing = None, series: str | None = None) -> Grid:
@@ -105,6 +108,7 @@ class _Loaded:
     image: Image
     colour: bool
     tolerance: int = 0
+    bits: int = 8
 
 
 def _load(file: Path, spacing: Spacing, series: str | None) -> _Loaded:
@@ -125,7 +129,7 @@ def _load(file: Path, spacing: Spacing, series: str | None) -> _Loaded:
     if facts.inverted and header.channels == 1:
         array = _upright_grey(array, file)
     image = Image(array, grid, {"source_files": (str(file),)})
-    return _Loaded(image, facts.colour and header.channels > 1, facts.grey_tolerance)
+    return _Loaded(image, facts.colour and header.channels > 1, facts.grey_tolerance, facts.bits)
 
 
 def _is_dicom_source(file: Path, series: str | None) -> bool:

@@ -115,6 +115,13 @@ def _check_nifti(image: Image, file: Path) -> None:
             path=file,
             fix="write .nrrd or .mha, or resample to a grid without shear",
         )
+    with np.errstate(over="ignore", under="ignore"):
+        stored = np.array([*grid.spacing, *grid.origin], np.float32)
+    if not np.isfinite(stored).all() or not stored[: grid.dimension].all():
+        raise UsageError(
+            "NIfTI keeps spacing and origin as float32, which cannot hold these", path=file,
+            fix="write .nrrd or .mha",
+        )  # fmt: skip
     if max(grid.shape) > _LARGEST_NIFTI:
         raise UsageError(
             f"NIfTI holds at most {_LARGEST_NIFTI} voxels along an axis",

@@ -70,9 +70,9 @@ def _cells(line: str, columns: Sequence[str], where: str) -> dict[str, str]:
     extra = cells[len(columns) :]
     # Slicer 5 adds two columns that its header does not name: the status and "auto created".
     status_follows = len(extra) == 2 and extra[0] in {"0", "1", "2", "3"}
-    if len(cells) <= max(columns.index(c) for c in ("x", "y", "z", "label")) or (
-        any(extra) and not status_follows
-    ):
+    too_few = len(cells) <= max(columns.index(c) for c in ("x", "y", "z", "label"))
+    # Extra cells, be they empty, mean a comma in the label: its end would pass for a description.
+    if too_few or (extra and not status_follows):
         raise LandmarkError(
             f"{where} has {len(cells)} cells, the header has {len(columns)}",
             fix="put a label with a comma in double quotes",

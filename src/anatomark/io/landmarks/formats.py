@@ -26,6 +26,7 @@ from anatomark.io.landmarks.own import read_own, write_own
 from anatomark.io.landmarks.parsing import Frame, Reading, read_object
 from anatomark.io.landmarks.placing import (
     PixelOrigin,
+    counted_from,
     flip,
     of_dimension,
     place,
@@ -42,7 +43,7 @@ class Format:
 
     ``holds`` are those of absence, covariance, confidence, pairs and metadata that survive
     writing (``meta.KEY`` for one entry of the metadata); ``units`` those it can be written in;
-    ``options`` what its reader can be told.
+    ``options`` what its reader can be told; ``origin`` where its pixels are counted from.
     """
 
     read: Callable[..., Reading]
@@ -51,6 +52,7 @@ class Format:
     units: frozenset[Unit]
     options: frozenset[str] = frozenset()
     on_image: bool = False
+    origin: PixelOrigin = "centre"
 
 
 def _all(*words: Any) -> frozenset[Any]:
@@ -89,7 +91,12 @@ FORMATS: Mapping[str, Format] = {
         units=_all("mm", "px"),
     ),
     "isbi": Format(
-        read_isbi, write_isbi, holds=_all("meta.classes"), units=_all("px"), on_image=True
+        read_isbi,
+        write_isbi,
+        holds=_all("meta.classes"),
+        units=_all("px"),
+        on_image=True,
+        origin="corner",
     ),
 }
 EXTENSIONS: Mapping[str, str] = {
@@ -116,7 +123,7 @@ def read_landmarks(
     case: str | None = None,
     node: str | None = None,
     unit: Unit | None = None,
-    pixel_origin: PixelOrigin = "centre",
+    pixel_origin: PixelOrigin | None = None,
 ) -> Landmarks:
     """Read the landmarks of one image, in LPS millimetres.
 
@@ -124,14 +131,16 @@ def read_landmarks(
     whose first pixel has its centre at 0; without them the landmarks stay in pixels.
     ``dimension`` is that of ``grid`` unless given; 3D points become 2D if all have z = 0.
     ``frame``, ``unit``: of a file that does not say. ``case``: which one of a table; ``node``:
-    which one of a Slicer file. ``pixel_origin`` says where a table counts from: the centre or
-    the outer corner of the first pixel. ``format`` overrules the extension.
+    which one of a Slicer file. ``pixel_origin`` says where a table counts from: the centre (its
+    default) or the outer corner (that of ISBI files) of the first pixel. ``format`` overrules the
+    extension.
     """
     file = Path(path)
-    wanted = _Wanted(grid, spacing, dimension, frame, pixel_origin)
     try:
         name = _format_name(file, format, reading=True)
-        _check_told(name, {"case": case, "node": node, "unit": unit}, wanted)
+        _check_told(name, {"case": case, "node": node, "unit": unit}, pixel_origin)
+        origin = pixel_origin or FORMATS[name].origin
+        wanted = _Wanted(grid, spacing, dimension, frame, origin)
         options = {"case": case, "node": node}
         if "unit" in FORMATS[name].options:
             options["unit"] = unit or wanted.implied_unit
@@ -238,9 +247,9 @@ def _format_name(file: Path, asked: str | None, *, reading: bool) -> str:
     return "mrk.json" if slicers else name
 
 
-def _check_told(name: str, told: Mapping[str, str | None], wanted: _Wanted) -> None:
+def _check_told(name: str, told: Mapping[str, str | None], origin: PixelOrigin | None) -> None:
     alien = [k for k, v in told.items() if v is not None and k not in FORMATS[name].options]
-    if wanted.pixel_origin == "corner" and not FORMATS[name].on_image:
+    if origin == "corner" and not FORMATS[name].on_image:
         alien.append("pixel_origin")
     if alien:
         raise UsageError(f"{', '.join(alien)} means nothing in a {name} file", fix="leave it out")
@@ -295,12 +304,12 @@ def _in_unit_of(kind: Format, name: str, landmarks: Landmarks, grid: Grid | None
     if target == "mm":
         return landmarks if grid is None or landmarks.unit == "mm" else place(landmarks, grid)
     if grid is not None and grid.unit == landmarks.unit and kind.on_image:
-        return to_indices(landmarks, grid)
+        return counted_from(to_indices(landmarks, grid), kind.origin)
     if landmarks.unit == "mm":
         raise LandmarkError(
             f"the landmarks are in mm, a {name} file is in pixels", fix="give the image (grid=…)"
         )
-    return landmarks
+    return counted_from(landmarks, kind.origin)
 
 
 def _contents(landmarks: Landmarks) -> dict[str, str]:

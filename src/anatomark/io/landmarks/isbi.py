@@ -1,6 +1,7 @@
 """The annotation files of the ISBI 2015 challenge: 19 lines ``x,y`` in pixels, then classes.
 
-The file names nothing: a point is known by its line. Pixel 0 has its centre at 0.
+The file names nothing: a point is known by its line. Numbers count from the outer corner of the
+first pixel: a tenth of them are millimetres in the challenge's own tables.
 """
 
 from __future__ import annotations

@@ -97,6 +97,13 @@ def to_indices(landmarks: Landmarks, grid: Grid) -> Landmarks:
     )
 
 
+def counted_from(landmarks: Landmarks, origin: PixelOrigin) -> Landmarks:
+    """Indices in pixels, as a file that counts from there states them."""
+    if origin == "centre":
+        return landmarks
+    return replace(landmarks, points_mm=landmarks.points_mm + 0.5)
+
+
 def _check_dimension(landmarks: Landmarks, grid: Grid) -> None:
     if landmarks.dimension != grid.dimension:
         raise LandmarkError(

@@ -122,10 +122,16 @@ def read_groups(
     by = (() if case is None else (table.header[case],)) if by is None else by
     keys = [table.column(b) for b in ((by,) if isinstance(by, str) else by)]
     groups: dict[str, list[_Row]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
     for place, row in enumerate(table.rows, 1):
         alone = str(place) if layout.wide else ""
         key = "/".join(row[1][k].strip() for k in keys) if keys else alone
         groups.setdefault(key, []).append(row)
+        cells = tuple(row[1][k].strip() for k in keys)
+        if parts.setdefault(key, cells) != cells:
+            raise LandmarkError(
+                f"{row[0]}: the case {key!r} is written in two ways", fix="take / out of the names"
+            )
     label = [] if layout.wide else _name_columns(table, names)
     read = {
         key: _wide(table, layout, rows) if layout.wide else _long(table, layout, rows, label)
@@ -270,7 +276,7 @@ def _long(
                 fix="name the columns that tell cases (by=…) or landmarks (names=…) apart",
             )
         point = _point(table, where, cells, layout.columns[""])
-        gone = shown is not None and cells[shown].strip().lower() in {"0", "false", "no"}
+        gone = shown is not None and not _is_shown(cells[shown], where)
         names.append(name)
         points.append([np.nan] * len(point) if gone else point)
         if text is not None and cells[text]:
@@ -288,6 +294,16 @@ def _long(
         unit=layout.unit,
         meta=_constants(table, rows, used) | described(descriptions),
     )
+
+
+def _is_shown(cell: str, where: str) -> bool:
+    """A flag as people and programs write it; pandas makes 1.0 of 1 where a cell is empty."""
+    word = cell.strip().lower()
+    if word in {"1", "1.0", "true", "t", "yes", "y"}:
+        return True
+    if word in {"0", "0.0", "false", "f", "no", "n"}:
+        return False
+    raise LandmarkError(f"{where}: {cell!r} does not say whether it is present", fix="1 or 0")
 
 
 def _covariance_columns(axes: str) -> list[str]:

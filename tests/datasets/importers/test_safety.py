@@ -99,7 +99,8 @@ def test_rows_that_disagree_or_leak_are_refused(tmp_path, rows, message):
 
 
 def test_capitals_do_not_change_what_a_column_means(tmp_path):
-    text = "Image,landmark,x_px,y_px,Split,Patient\na,t,1,2,train,P1\nb,t,1,2,test,P2\nc,t,1,2,train,P3\n"
+    rows = "a,t,1,2,train,P1\nb,t,1,2,test,P2\nc,t,1,2,train,P3\n"
+    text = "Image,landmark,x_px,y_px,Split,Patient\n" + rows
     cohort = IMPORTERS["csv"](table(films(tmp_path / "s"), text), tmp_path / "out")
     assert {c.case: (c.split, c.patient) for c in cohort.cases} == {
         "a": ("train", "P1"), "b": ("test", "P2"), "c": ("train", "P3"),
@@ -109,13 +110,15 @@ def test_capitals_do_not_change_what_a_column_means(tmp_path):
 def test_two_tables_must_agree(tmp_path):
     source = films(tmp_path / "s", "a")
     for who, split in (("anna", "train"), ("bert", "test")):
-        table(source, f"image,observer,landmark,x_px,y_px,split\na,{who},t,1,2,{split}\n", f"{who}.csv")
+        head = "image,observer,landmark,x_px,y_px,split\n"
+        table(source, f"{head}a,{who},t,1,2,{split}\n", f"{who}.csv")
     with pytest.raises(CohortError, match="split of image 'a' is 'test', before it was 'train'"):
         IMPORTERS["csv"](source, tmp_path / "out", truth="anna")
 
 
 def test_a_pattern_finds_the_patient_whichever_way_it_matches(tmp_path):
-    text = "image,landmark,x_px,y_px,split\nA1,t,1,2,train\nB1_left,t,1,2,train\nB1_right,t,1,2,test\n"
+    rows = "A1,t,1,2,train\nB1_left,t,1,2,train\nB1_right,t,1,2,test\n"
+    text = "image,landmark,x_px,y_px,split\n" + rows
     source = table(films(tmp_path / "s", ["A1", "B1_left", "B1_right"]), text)
     with pytest.raises(CohortError, match="patient 'B1' is in several splits"):
         IMPORTERS["csv"](source, tmp_path / "out", patient=r"(A\d+)|(B\d+)")

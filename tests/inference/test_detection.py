@@ -15,12 +15,20 @@ from anatomark import Grid, Image, Landmarks, read_landmarks, write_image
 from anatomark.cli.app import main
 from anatomark.errors import ImageError
 from anatomark.inference import Detector
-from anatomark.inference.flags import EDGE, OUTSIDE, REPAIRED, UNLIKELY, findings_of
-from anatomark.models.anatomy import learn_anatomy
-from anatomark.models.checks import Checks
+from anatomark.inference.flags import (
+    EDGE,
+    OUTSIDE,
+    REPAIRED,
+    TOGETHER,
+    UNLIKELY,
+    findings_of,
+)
+from anatomark.models.checks import Checks, raw_statistics
+from anatomark.models.conformal import Radii
 from anatomark.models.files import Model, ModelInfo, make_method, save_model
-from anatomark.models.radii import Radii
-from anatomark.models.recipe import parse_recipe
+from anatomark.models.quality import fit_quality
+from anatomark.models.recipe import IntensityRecipe, parse_recipe
+from anatomark.models.shapes import fit_shapes
 from anatomark.models.tiles import cut, tile_shape, tiled_maps
 
 NAMES = ("dot", "twin")
@@ -126,8 +134,12 @@ def test_the_modality_and_the_unit_must_be_those_of_the_model():
 # -- flags ---------------------------------------------------------------------------------------
 
 
-def named_model(names, checks):
-    model = dot_model()
+def radii_of(*each, pooled=np.inf):
+    return Radii(0.95, each, pooled, (np.inf,) * len(each), (50,) * len(each))
+
+
+def named_model(names, checks, **grid):
+    model = dot_model(**grid)
     return replace(
         model, info=model.info.model_copy(update={"landmarks": names, "checks": checks.to_record()})
     )
@@ -137,16 +149,17 @@ def test_points_at_the_edge_of_the_view_are_flagged():
     grid = Grid((40, 40, 40), [1, 1, 1])
     array = np.random.default_rng(0).integers(50, 99, grid.shape)
     array[:, :, 20:] = 0  # outside the sector
-    marks = Landmarks(["in", "edge", "out"], [[8, 20, 20], [17, 20, 20], [30, 20, 20]])
-    checks = Checks(radii=Radii(0.95, (5.0, 5.0, 5.0), 5.0, 50))
+    marks = Landmarks(["in", "edge", "out"], [[8, 20, 20], [18, 20, 20], [30, 20, 20]])
+    checks = Checks(radii=radii_of(5.0, 5.0, 5.0))
     found = findings_of(named_model(("in", "edge", "out"), checks), Image(array, grid), marks)
+    # 1.5 of a radius of 5 are shown beyond the edge point: 72 % of its ball.
     assert found.flags == {"edge": (EDGE,), "out": (OUTSIDE,)}
     assert found.radius["in"] == 5
 
 
 def test_two_models_that_disagree():
     image, point = dot_image()
-    checks = Checks(radii=Radii(0.95, (3.0, 3.0), 3.0, 50))
+    checks = Checks(radii=radii_of(3.0, 3.0))
     a = Landmarks(NAMES, [point, point])
     b = Landmarks(NAMES, np.add(point, [[2, 0, 0], [0, 4, 0]]))
     found = findings_of(named_model(NAMES, checks), image, a, other=b)
@@ -158,7 +171,7 @@ def test_an_implausible_point_is_flagged_and_repaired_on_request_only():
     rng = np.random.default_rng(0)
     base = rng.normal(size=(6, 3)) * 20
     names = tuple("abcdef")
-    checks = Checks(anatomy=learn_anatomy(base + rng.normal(size=(40, 6, 3)) * 0.5))
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 6, 3)) * 0.5))
     points = base + rng.normal(size=(6, 3)) * 0.5
     true = points[2].copy()
     points[2] += [0, 30, 0]
@@ -175,6 +188,70 @@ def test_an_implausible_point_is_flagged_and_repaired_on_request_only():
     np.testing.assert_array_equal(mended.landmarks.points_mm[others], points[others])
 
 
+def test_a_wrong_point_that_admits_to_be_unsure_is_flagged_all_the_same():
+    rng = np.random.default_rng(1)
+    base, names = rng.normal(size=(6, 3)) * 20, tuple("abcdef")
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 6, 3)) * 0.5), spread=4.0)
+    points = base.copy()
+    points[2] += [0, 30, 0]
+    unsure = Landmarks(names, points, covariance_mm2=np.tile(np.eye(3) * 100, (6, 1, 1)))
+    image = Image(rng.normal(size=(9, 9, 9)), Grid((9, 9, 9), [20] * 3, [-80] * 3))
+    assert findings_of(named_model(names, checks), image, unsure).flags == {"c": (UNLIKELY,)}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_shapes_are_compared_as_the_network_saw_them(stored):
+    """Learnt along the axes of the array: of a mirrored grid, that is a mirror of the world."""
+    rng = np.random.default_rng(2)
+    base, names = rng.normal(size=(6, 3)) * 20, tuple("abcdef")
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 6, 3)) * 0.5))
+    model = named_model(names, checks, orientation="as stored" if stored else "LPS")
+    grid = Grid((9, 9, 9), [20] * 3, [-80, -80, 80], np.diag([1.0, 1, -1]))
+    image = Image(rng.normal(size=(9, 9, 9)), grid)
+    mirrored = base * [1, 1, -1]
+    said = findings_of(model, image, Landmarks(names, mirrored if stored else base))
+    assert (said.flags, said.image) == ({}, ())
+    odd = findings_of(model, image, Landmarks(names, base if stored else mirrored))
+    assert odd.flags or odd.image[0].startswith(UNLIKELY)
+    wrong = mirrored if stored else base
+    wrong[2] += [0, 30, 0]
+    mended = findings_of(model, image, Landmarks(names, wrong), repair=True).landmarks
+    assert np.linalg.norm(mended["c"] - wrong[2] + [0, 30, 0]) < 3
+
+
+def test_points_that_do_not_fit_together_are_said_of_the_image():
+    """Spacing that is wrong by 6 %: all points are too far apart, and often none stands out."""
+    rng = np.random.default_rng(3)
+    base, names = rng.normal(size=(12, 3)) * 20, tuple("abcdefghijkl")
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(60, 12, 3))))
+    image = Image(rng.normal(size=(9, 9, 9)), Grid((9, 9, 9), [20] * 3, [-80] * 3))
+    model = named_model(names, checks)
+    said = [
+        findings_of(model, image, Landmarks(names, 1.06 * (base + rng.normal(size=(12, 3)))))
+        for _ in range(30)
+    ]
+    assert np.mean([bool(s.image or s.flags) for s in said]) > 0.9
+    together = [s for s in said if s.image]
+    assert together
+    assert all(s.image == (f"{UNLIKELY}: {TOGETHER}",) and not s.flags for s in together)
+
+
+def test_an_image_unlike_the_training_images_is_named():
+    """As in training: raw grey values, and their levels where a window shows them as they are."""
+    model = dot_model()
+    seen = [dot_image(seed=n)[0] for n in range(24)]
+    checks = Checks(quality=fit_quality([raw_statistics(i, model.recipe) for i in seen[:20]]))
+    known = replace(model, info=model.info.model_copy(update={"checks": checks.to_record()}))
+    marks = Landmarks(NAMES, [seen[0].grid.centre] * 2)
+    assert not any(findings_of(known, i, marks).image for i in seen[20:])
+    odd_array = seen[0].array + 5000
+    [odd] = findings_of(known, seen[0].with_array(odd_array), marks).image
+    assert odd.startswith("unlike the training images: the level of ")
+    scaled = replace(model, recipe=model.recipe.model_copy(update={"intensity": IntensityRecipe()}))
+    raw = [raw_statistics(i, scaled.recipe) for i in (seen[0], seen[0].with_array(odd_array))]
+    assert raw[0] == pytest.approx(raw[1], abs=1e-9)  # percentiles: an offset is not seen
+
+
 # -- files ---------------------------------------------------------------------------------------
 
 
@@ -185,7 +262,7 @@ def saved_model(tmp_path):
         "name": "tiny", "method": "fang2023", "grid": {"size": [16, 16, 16]},
         "settings": {"network": SMALL},
     })  # fmt: skip
-    checks = Checks(radii=Radii(0.95, (4.0, np.inf), 6.0, 25))
+    checks = Checks(radii=radii_of(4.0, np.inf, pooled=6.0))
     info = ModelInfo(recipe=recipe.complete(), landmarks=NAMES, checks=checks.to_record())
     path = tmp_path / "tiny.safetensors"
     save_model(path, info, make_method(recipe, 2).state_dict())

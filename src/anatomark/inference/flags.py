@@ -9,14 +9,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from anatomark.data import Image, Landmarks
+from anatomark.errors import AnatomarkError
 from anatomark.geometry import FloatArray
-from anatomark.models.anatomy import suggest
-from anatomark.models.checks import Checks
+from anatomark.models.checks import Checks, raw_statistics
 from anatomark.models.files import Model
-from anatomark.models.likeness import field_of_view, part_in_view, raw_statistics
+from anatomark.models.quality import check_quality, field_of_view, view_check
+from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible
+from anatomark.models.shapes import repair as put_back
 
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
 UNLIKELY, REPAIRED, DISAGREE = "unlikely place", "repaired", "models disagree"
+UNLIKE = "unlike the training images"
+TOGETHER = "the points do not fit together, and none stands out"
 _VISIBLE = 0.75  # of the ball about a point
 
 
@@ -44,19 +48,21 @@ def findings_of(
     repair: bool = False,
 ) -> Findings:
     """Calibrate what the network says, then look at the points with all that the model knows."""
-    checks = Checks.from_record(model.info.checks)
+    checks = _checks(model)
     trusted = _calibrated(landmarks, checks)
-    radii = np.array([_radius(checks, row) for row in range(len(landmarks))])
+    radii = _radii(checks, len(landmarks))
     flags: dict[str, list[str]] = {name: [] for name in landmarks.names}
-    first = image.array if image.channels is None else image.array[0]
-    _flag_view(trusted, image, first, radii, flags)
+    _flag_view(trusted, image, radii, flags)
     if other is not None:
         _flag_disagreement(trusted, other, radii, flags)
-    reported = _flag_anatomy(trusted, checks, flags, repair=repair)
-    whole = []
-    if checks.likeness is not None:
-        odd = checks.likeness.odd(raw_statistics(image.array, image.grid.dimension))
-        whole += [f"unlike the training images: {odd}"] if odd else []
+    whole = _unlike(model, image, checks)
+    reported = trusted
+    if checks.shape is not None:
+        axes = _axes(model, image)
+        # Without the covariance of the points: one that admits it is unsure is no more plausible.
+        found = check_shape(checks.shape, trusted.points_mm @ axes)
+        _flag_shape(trusted, found, flags, whole)
+        reported = _repaired(trusted, found, axes, flags) if repair else trusted
     return Findings(
         reported,
         dict(zip(landmarks.names, radii.tolist(), strict=True)),
@@ -66,9 +72,23 @@ def findings_of(
     )
 
 
-def _radius(checks: Checks, row: int) -> float:
-    radius = math.inf if checks.radii is None else checks.radii.of(row)
-    return radius if math.isfinite(radius) else math.nan
+def _radii(checks: Checks, count: int) -> FloatArray:
+    known = np.full(count, np.nan) if checks.radii is None else checks.radii.of()
+    return np.where(np.isfinite(known), known, np.nan)
+
+
+def _unlike(model: Model, image: Image, checks: Checks) -> list[str]:
+    if checks.quality is None:
+        return []
+    odd = check_quality(checks.quality, raw_statistics(image, model.recipe)).sentence
+    return [f"{UNLIKE}: {odd}"] if odd else []
+
+
+def _checks(model: Model) -> Checks:
+    try:
+        return Checks.from_record(model.info.checks)
+    except AnatomarkError as fault:
+        raise fault.at(model.path or model.name) from None
 
 
 def _calibrated(landmarks: Landmarks, checks: Checks) -> Landmarks:
@@ -83,14 +103,15 @@ def _calibrated(landmarks: Landmarks, checks: Checks) -> Landmarks:
 def _flag_view(
     landmarks: Landmarks,
     image: Image,
-    first: FloatArray,
     radii: FloatArray,
     flags: dict[str, list[str]],
 ) -> None:
-    known = np.where(np.isfinite(radii), radii, 2 * image.grid.spacing.max())
-    parts = part_in_view(landmarks.points_mm, known, image.grid, field_of_view(first))
-    centres = part_in_view(
-        landmarks.points_mm, np.full(len(radii), 1e-6), image.grid, field_of_view(first)
+    grid = image.grid
+    view = field_of_view(image.array if image.channels is None else image.array[0])
+    points = np.asarray(grid.to_index(landmarks.points_mm))
+    known = np.where(np.isfinite(radii), radii, 2 * grid.spacing.max())
+    parts, centres = (
+        view_check(points, view, radius_mm=r, spacing_mm=grid.spacing) for r in (known, 0.0)
     )
     for name, part, centre in zip(landmarks.names, parts, centres, strict=True):
         if centre == 0:
@@ -110,23 +131,36 @@ def _flag_disagreement(
             flags[name].append(f"{DISAGREE}: {distance:.1f} {unit} apart")
 
 
-def _flag_anatomy(
-    landmarks: Landmarks, checks: Checks, flags: dict[str, list[str]], *, repair: bool
+def _axes(model: Model, image: Image) -> FloatArray:
+    """Axes ``(D, D)``, one a column, along which shapes were learnt; those of the world will do.
+
+    But a grid that is shown as it was stored may be a mirror image of the world.
+    """
+    grid = model.recipe.grid
+    turned = grid.orientation == "LPS" and grid.dimension == 3
+    return np.eye(grid.dimension) if turned else np.asarray(image.grid.direction)
+
+
+def _flag_shape(
+    landmarks: Landmarks, check: ShapeCheck, flags: dict[str, list[str]], whole: list[str]
+) -> None:
+    """The culprit alone, or else every point that stands out, or else the set."""
+    rows = np.flatnonzero(implausible(check)) if check.culprit is None else [check.culprit]
+    for row in rows:
+        flags[landmarks.names[row]].append(UNLIKELY)
+    if not len(rows) and check.p_whole < ALPHA:
+        whole.append(f"{UNLIKELY}: {TOGETHER}")
+
+
+def _repaired(
+    landmarks: Landmarks, check: ShapeCheck, axes: FloatArray, flags: dict[str, list[str]]
 ) -> Landmarks:
-    if checks.anatomy is None:
+    found = put_back(landmarks.points_mm @ axes, check)
+    if found is None:
         return landmarks
-    found = suggest(checks.anatomy, np.array(landmarks.points_mm))
-    rows = np.flatnonzero(found.implausible())
-    if found.culprit is not None:
-        rows = np.array([found.culprit])
-    for which in rows:
-        flags[landmarks.names[which]].append(UNLIKELY)
-    row = found.culprit
-    if not repair or row is None or not np.isfinite(found.expected[row]).all():
-        return landmarks
-    points = np.array(landmarks.points_mm)
-    moved = float(np.linalg.norm(points[row] - found.expected[row]))
-    points[row] = found.expected[row]
+    row, points = found[1], np.array(landmarks.points_mm)
+    points[row] = found[0][row] @ axes.T
+    moved = float(np.linalg.norm(points[row] - landmarks.points_mm[row]))
     flags[landmarks.names[row]].append(
         f"{REPAIRED}: moved by {moved:.1f} {landmarks.unit} to where the others suggest it"
     )

@@ -8,10 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from anatomark.data import Image
+from anatomark.errors import ModelError
 from anatomark.geometry import FloatArray
-from anatomark.models.anatomy import Anatomy, learn_anatomy
-from anatomark.models.likeness import Likeness, learn_likeness
-from anatomark.models.radii import Radii, Trust, learn_trust, radii_of
+from anatomark.models.conformal import ConfidenceMap, Radii, fit_confidence, fit_radii
+from anatomark.models.quality import QualityRange, fit_quality, image_statistics
+from anatomark.models.recipe import Recipe
+from anatomark.models.shape_model import ShapePrior
+from anatomark.models.shapes import fit_shapes
+
+_VOXELS = 128  # along an axis: enough to know an image by
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +28,10 @@ class Checks:
     """
 
     radii: Radii | None = None
-    trust: Trust | None = None
+    trust: ConfidenceMap | None = None
     spread: float | None = None
-    anatomy: Anatomy | None = None
-    likeness: Likeness | None = None
+    shape: ShapePrior | None = None
+    quality: QualityRange | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -36,11 +42,17 @@ class Checks:
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """The inverse."""
         kinds: dict[str, Any] = {
-            "radii": Radii, "trust": Trust, "anatomy": Anatomy, "likeness": Likeness,
+            "radii": Radii, "trust": ConfidenceMap, "shape": ShapePrior, "quality": QualityRange,
         }  # fmt: skip
-        found: dict[str, Any] = {
-            k: float(v) if k == "spread" else kinds[k].from_record(v) for k, v in record.items()
-        }
+        try:
+            found: dict[str, Any] = {
+                k: float(v) if k == "spread" else kinds[k].from_record(v) for k, v in record.items()
+            }
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(
+                "what the model knows of its errors is damaged, or of another anatomark",
+                fix="copy or train it again",
+            ) from None
         return cls(**found)
 
 
@@ -54,19 +66,41 @@ def learn_checks(
 ) -> Checks:
     """Learn from the validation cases what errors are like, from the training cases the rest.
 
-    ``errors``, raw ``confidence`` and ``variance`` are ``(N, L)``, NaN where absent; ``shapes``
-    ``(M, L, D)``. The tolerance that confidence is about is the median error.
+    ``errors``, raw ``confidence`` and ``variance`` (of all axes together) are ``(N, L)``, NaN
+    where absent; ``shapes`` ``(M, L, D)``; ``statistics`` those of ``raw_statistics``.
     """
-    known = errors[np.isfinite(errors)]
-    if not known.size:
-        return Checks(anatomy=learn_anatomy(shapes), likeness=learn_likeness(statistics))
-    tolerance = float(np.median(known))
-    trust = None if confidence is None else learn_trust(confidence, errors, tolerance)
-    spread = None
-    if variance is not None:
-        both = np.isfinite(errors) & np.isfinite(variance)
-        total = float(variance[both].sum())
-        spread = float((errors[both] ** 2).sum() / total) if total > 0 else None
+    shape, quality = fit_shapes(shapes), fit_quality(statistics)
+    if not np.isfinite(errors).any():
+        return Checks(shape=shape, quality=quality)
     return Checks(
-        radii_of(errors), trust, spread, learn_anatomy(shapes), learn_likeness(statistics)
+        fit_radii(errors, None if variance is None else np.sqrt(variance)),
+        None if confidence is None else _trust(confidence, errors),
+        None if variance is None else _growth(variance, errors),
+        shape,
+        quality,
     )
+
+
+def _trust(confidence: FloatArray, errors: FloatArray) -> ConfidenceMap | None:
+    """The tolerance that confidence is about is the median error."""
+    tolerance = float(np.median(errors[np.isfinite(errors)]))
+    if not (tolerance > 0 and (np.isfinite(confidence) & np.isfinite(errors)).any()):
+        return None
+    return fit_confidence(confidence, errors, tolerance)
+
+
+def _growth(variance: FloatArray, errors: FloatArray) -> float | None:
+    """The factor that makes variances as large as squared errors, on average."""
+    both = np.isfinite(errors) & np.isfinite(variance)
+    total = float(variance[both].sum())
+    return float((errors[both] ** 2).sum() / total) if total > 0 else None
+
+
+def raw_statistics(image: Image, recipe: Recipe) -> dict[str, float]:
+    """Statistics of an image as it was read: its first channel, on at most 128 voxels an axis.
+
+    Where the recipe shows grey values as they are, or through a window of them, their levels count.
+    """
+    first = np.asarray(image.array if image.channels is None else image.array[0])
+    few = first[tuple(slice(None, None, -(-n // _VOXELS)) for n in first.shape)]
+    return image_statistics(few[None], absolute=recipe.intensity.kind in {"window", "none"})

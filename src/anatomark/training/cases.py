@@ -18,12 +18,12 @@ from anatomark.errors import AnatomarkError, TrainingError, UsageError
 from anatomark.io.cohorts.cases import load_sample, pairs_of
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import check_readable, read_text, write_text, writing
-from anatomark.models.likeness import raw_statistics
+from anatomark.models.checks import raw_statistics
 from anatomark.models.preparation import prepare, to_network
 from anatomark.models.recipe import Recipe
 
 PREPARED_FILE = "prepared.json"
-_FORMAT, _VERSION = "anatomark-prepared", 1
+_FORMAT, _VERSION = "anatomark-prepared", 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +98,9 @@ class CohortCases:
             )
         ready = prepare(sample.image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
         points, present = to_network(sample.landmarks, ready.grid)
-        raw = np.asarray(sample.image.array)
         return Example(
             case.case, _small(ready.array, recipe), points, present,
-            np.asarray(ready.grid.extent), raw_statistics(raw, recipe.grid.dimension),
+            np.asarray(ready.grid.extent), raw_statistics(sample.image, recipe),
         )  # fmt: skip
 
 
@@ -171,7 +170,9 @@ class PreparedCases:
         file = folder / PREPARED_FILE
         record = json.loads(read_text(file, TrainingError))
         if record.get("format") != _FORMAT or record.get("version") != _VERSION:
-            raise TrainingError("is not what anatomark prepare writes", path=file)
+            raise TrainingError(
+                "is not what this anatomark prepare writes", path=file, fix="prepare it again"
+            )
         if record["view"] != json.loads(json.dumps(_view(recipe))):
             raise TrainingError(
                 "was prepared with another grid or other intensities than the recipe's", path=file,

@@ -1,0 +1,56 @@
+"""What a model knows of itself: learnt from the right numbers, and it travels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from anatomark.errors import ModelError
+from anatomark.models.checks import Checks, learn_checks
+from anatomark.models.conformal import fit_confidence, fit_radii
+
+RNG = np.random.default_rng(0)
+ERRORS = RNG.gamma(2, 1, (30, 4))
+ERRORS[3, 1] = np.nan
+CONFIDENCE = np.where(np.isnan(ERRORS), np.nan, RNG.uniform(0.1, 0.9, (30, 4)))
+SHAPES = RNG.normal(size=(4, 3)) * 30 + RNG.normal(size=(20, 4, 3))
+STATISTICS = [{"noise": x, "view": 1.0} for x in RNG.uniform(0.1, 0.2, 20).tolist()]
+
+
+def learnt(**changed):
+    given = {
+        "errors": ERRORS, "confidence": CONFIDENCE, "variance": np.full((30, 4), 4.0),
+        "shapes": SHAPES, "statistics": STATISTICS,
+    }  # fmt: skip
+    return learn_checks(**(given | changed))
+
+
+def test_each_part_is_learnt_from_its_cases():
+    checks, known = learnt(), ERRORS[~np.isnan(ERRORS)]
+    assert checks.radii == fit_radii(ERRORS, np.full((30, 4), 2.0))
+    assert checks.trust == fit_confidence(CONFIDENCE, ERRORS, float(np.median(known)))
+    assert checks.spread == pytest.approx((known**2).mean() / 4)
+    assert checks.shape.cases == 20
+    assert checks.quality.cases == 20
+
+
+def test_without_anything_to_learn_from():
+    nothing = learnt(errors=np.full((3, 4), np.nan), shapes=SHAPES[:5], statistics=STATISTICS[:5])
+    assert nothing.to_record() == {}
+    plain = learnt(confidence=None, variance=None)
+    assert (plain.trust, plain.spread) == (None, None)
+    assert learnt(errors=ERRORS * 0).trust is None  # no tolerance of nothing
+
+
+def test_records_travel_and_foreign_ones_are_refused():
+    record = json.loads(json.dumps(learnt().to_record(), allow_nan=False))
+    again = Checks.from_record(record)
+    assert again.to_record() == record
+    assert (again.radii, again.trust, again.quality) == (
+        learnt().radii, learnt().trust, learnt().quality,
+    )  # fmt: skip
+    for foreign in ({"likeness": {}}, record | {"radii": {"level": 0.95}}, {"shape": 3}):
+        with pytest.raises(ModelError, match="train it again"):
+            Checks.from_record(foreign)

@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from anatomark import __version__
-from anatomark.cli import cohorts, console, convert, detection, evaluation, show, system, training
+from anatomark.cli import (
+    cohorts,
+    console,
+    convert,
+    detection,
+    evaluation,
+    reproduction,
+    show,
+    system,
+    training,
+)
 from anatomark.errors import AnatomarkError, CohortError
 
 _STOPPED = 130
@@ -28,7 +38,7 @@ app = typer.Typer(
 )
 for command in (
     *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
-    *detection.COMMANDS, *evaluation.COMMANDS, *system.COMMANDS,
+    *detection.COMMANDS, *evaluation.COMMANDS, *reproduction.COMMANDS, *system.COMMANDS,
 ):  # fmt: skip
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 

@@ -56,8 +56,10 @@ def detect(
     from anatomark.inference.detector import Detector
     from anatomark.inference.files import detect_files, sources_of
     from anatomark.metrics.sources import DETECTIONS_FILE
+    from anatomark.models.device import keep_freed_memory
 
     mpl.use("agg")
+    keep_freed_memory()
     if out.exists() and not out.is_dir():
         raise UsageError("is a file", path=out, fix="name a folder for --out")
     sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))

@@ -30,10 +30,12 @@ def reproduce(
     import matplotlib as mpl
 
     from anatomark import reproduce as papers
+    from anatomark.models.device import keep_freed_memory
     from anatomark.training.run import Machine
 
     del paper  # there is one so far
     mpl.use("agg")
+    keep_freed_memory()
     with console.Progress("training") as bar:
         found = papers.reproduce_fang2023(
             out, data=data, budget=budget, seed=seed, machine=Machine(device),

@@ -45,10 +45,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a cohort."""
+    from anatomark.models.device import keep_freed_memory
     from anatomark.models.recipe import read_recipe
     from anatomark.training.run import Machine
     from anatomark.training.run import train as run
 
+    keep_freed_memory()
     chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
     model = run(
         chosen, data, out, resume=resume, machine=Machine(device, devices, nodes),

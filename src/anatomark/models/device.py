@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +37,23 @@ def cpu_flags() -> set[str]:
 def channels_last(dimension: int) -> torch.memory_format:
     """The layout in which convolutions are fast."""
     return torch.channels_last if dimension == 2 else torch.channels_last_3d
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory it frees; whether the C library can be told so.
+
+    glibc hands large blocks back to the system at once, and the next layer's features pay for
+    every page of them again: a third of the time of a small training step. Commands that run
+    networks call this; a library should not decide it for its user's process.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False  # not glibc
+    trim_threshold, mmap_max = -1, -4
+    return bool(mallopt(mmap_max, 0)) and bool(mallopt(trim_threshold, -1))
 
 
 def best_device(wanted: str = "auto") -> str:

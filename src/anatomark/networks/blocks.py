@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from anatomark.errors import UsageError
+from anatomark.networks.doubled import doubled_conv
 
 Norm = Literal["none", "batch", "instance"]
 
@@ -79,6 +79,13 @@ class ConvAct(nn.Sequential):
             nn.LeakyReLU(slope, inplace=True),
         )
 
+    def over_doubled(self, below: Tensor, skip: Tensor) -> Tensor:
+        """The same as of ``below``, doubled by nearest neighbours, with ``skip`` beside it."""
+        convolution: Any = self[0]
+        summed = doubled_conv(below, skip, convolution.weight, convolution.bias)
+        out: Tensor = self[2](self[1](summed))
+        return out
+
 
 class Residual(nn.Module):
     """Two convolutions and a way around them (He 2016), rectified after the sum."""
@@ -127,8 +134,3 @@ def on_multiple(x: Tensor, multiple: int, network: Callable[[Tensor], Tensor]) -
     out = network(x)
     box: Any = (..., *(slice(n) for n in shape))
     return out[box] if any(after) else out
-
-
-def joined(below: Tensor, skip: Tensor) -> Tensor:
-    """``below`` doubled by nearest neighbours, with the features of the way down beside it."""
-    return torch.cat([functional.interpolate(below, size=skip.shape[2:], mode="nearest"), skip], 1)

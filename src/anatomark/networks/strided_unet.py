@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from anatomark.networks.blocks import ConvAct, conv, joined, on_multiple
+from anatomark.networks.blocks import ConvAct, conv, on_multiple
+from anatomark.networks.doubled import doubled_conv
+
+# Voxels at full size that are worked on at a time where no gradient is asked for.
+_SLAB = {"cpu": 1 << 22, "cuda": 1 << 27}
 
 
 class StridedUNet(nn.Module):
@@ -55,7 +61,41 @@ class StridedUNet(nn.Module):
         for step in self.down:
             skips.append(x)
             x = step(x)
-        for step, skip in zip(self.up, reversed(skips), strict=True):
-            x = joined(step(x), skip)
-        maps: Tensor = self.last(self.final(x))
+        image, *skips = skips
+        first, *ups = self.up
+        x = first(x)
+        for step, skip in zip(ups, reversed(skips), strict=True):
+            x = step.over_doubled(x, skip)  # type: ignore[operator]
+        if torch.is_grad_enabled() or image.numel() <= _SLAB.get(image.device.type, 1 << 22):
+            return self._top(x, image)
+        return self._top_in_slabs(x, image)
+
+    def _top(self, x: Tensor, image: Tensor) -> Tensor:
+        """What happens at full size."""
+        if not len(self.final):
+            last: Any = self.last
+            return doubled_conv(x, image, last.weight, last.bias)
+        first, *others = self.final
+        x = first.over_doubled(x, image)  # type: ignore[operator]
+        for step in others:
+            x = step(x)
+        maps: Tensor = self.last(x)
+        return maps
+
+    def _top_in_slabs(self, x: Tensor, image: Tensor) -> Tensor:
+        """The same, some slices at a time: features at full size are most of the memory."""
+        halo = (len(self.final) + 2) // 2  # small slices that convolutions reach over a cut
+        count = len(x[0, 0])
+        step = max(count * _SLAB.get(image.device.type, 1 << 22) // image.numel(), 4)
+        maps = None
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            low, high = max(start - halo, 0), min(stop + halo, count)
+            slab = self._top(x[:, :, low:high], image[:, :, 2 * low : 2 * high])
+            if maps is None:
+                maps = slab.new_empty(*slab.shape[:2], *image.shape[2:])
+            kept = slice(2 * (start - low), 2 * (stop - low))
+            maps[:, :, 2 * start : 2 * stop] = slab[:, :, kept]
+        if maps is None:
+            raise ValueError("an image without slices has no maps")
         return maps

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from anatomark.errors import UsageError
+from anatomark.models.tiles import tiled_maps
 from anatomark.networks import Regressor, StridedUNet, UNet
 from anatomark.networks.blocks import norm, on_multiple
 
@@ -114,7 +115,30 @@ def test_bf16_autocast_and_channels_last_stay_close(kind):
 def test_unknown_parts_are_refused():
     with pytest.raises(UsageError, match="norm"):
         norm("layer", 2, 4)
-    with pytest.raises(ValueError, match="levels"):
+    with pytest.raises(ValueError, match="level"):
         StridedUNet(2, 1, 1, encoder=(4,), decoder=(4, 4))
     with pytest.raises(ValueError, match="block"):
         UNet(2, 1, 1, block="triple")
+
+
+def test_coarser_maps_are_those_of_the_whole_way_up_ended_early():
+    """With ``coarser`` the maps have voxels twice as large, and lie from face to face."""
+    torch.manual_seed(0)
+    net = StridedUNet(2, 1, 3, encoder=(4, 6, 6), decoder=(6, 5), final=(4,), coarser=1)
+    assert net(torch.randn(2, 1, 16, 24)).shape == (2, 3, 8, 12)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        net(torch.randn(2, 1, 16, 20))
+    with pytest.raises(ValueError, match="level"):
+        StridedUNet(2, 1, 3, encoder=(4, 6), decoder=(6, 5), coarser=1)
+
+
+def test_coarser_maps_of_tiles_are_those_of_the_whole():
+    """Shifts by whole coarsest steps commute with the network, so tiles meet without a seam."""
+    torch.manual_seed(0)
+    net = StridedUNet(2, 1, 3, encoder=(4, 6), decoder=(6,), final=(4,), coarser=1).double()
+    images = torch.randn(1, 1, 96, 160).double()
+    with torch.no_grad():
+        whole = net(images)
+        tiled = tiled_maps(net, images, (96, 96), 32)
+    assert tiled.shape == whole.shape == (1, 3, 48, 80)
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-12)

@@ -126,7 +126,7 @@ def _sum_up(plan: _Plan, target: Tensor | None) -> Sums:
 
 def _against(row: Tensor, across: Tensor) -> Tensor:
     """Sum ``(N, D-1)`` of values ``(N, rows)`` times the rows' coordinates."""
-    return torch.bmm(row[:, None, :], across)[:, 0]
+    return torch.stack([(row * axis).sum(1) for axis in across.unbind(-1)], dim=-1)
 
 
 class _Streamed(torch.autograd.Function):

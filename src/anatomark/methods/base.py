@@ -7,6 +7,7 @@ no training loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -56,6 +57,15 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def check_grid(self, size: Sequence[int], *, windows: bool) -> None:
+        """Refuse the grid of a recipe, x, y(, z), that the network cannot work on.
+
+        With ``windows`` images of any size are shown at inference.
+        """
+        check = getattr(getattr(self, "network", None), "check_grid", None)
+        if check is not None:
+            check(size, windows=windows)
+
 
 class Method(nn.Module, ABC):
     """A method: how to make one is in ``docs/methods.md``."""
@@ -92,7 +102,7 @@ class Maps(NamedTuple):
 
 
 class MapMethod(Method):
-    """A method whose network makes one map per landmark, on the voxels of the image.
+    """A method whose network makes one map per landmark, from face to face of the image.
 
     Tiles of a large image are put together as maps; ``predict`` then sees the whole.
     """

@@ -158,7 +158,7 @@ class Recipe(_Part):
     def _method(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}, not {self.method!r}")
-        self.config()
+        self.config().check_grid(self.grid.size, windows=self.grid.spacing is not None)
         return self
 
     def config(self) -> MethodConfig:

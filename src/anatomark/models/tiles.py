@@ -48,24 +48,29 @@ def _axis(length: int, tile: int, halo: int) -> Iterator[tuple[slice, slice, sli
 def tiled_maps(
     network: Callable[[Tensor], Tensor], images: Tensor, tile: Sequence[int], halo: int
 ) -> Tensor:
-    """Maps ``(B, L, *shape)`` of images ``(B, C, *shape)``, tile by tile."""
+    """Maps ``(B, L, *shape)`` of images ``(B, C, *shape)``, tile by tile.
+
+    A network whose maps are coarser by a whole factor needs tiles and halos that it divides.
+    """
     shape = images.shape[2:]
     if all(n <= t for n, t in zip(shape, tile, strict=True)):
         return network(images)
     maps: Tensor | None = None
     for part in cut(shape, tile, halo):
         shown: Any = (..., *part.shown)
-        kept: Any = (..., *part.kept)
-        inner: Any = (..., *part.inner)
         answer = network(images[shown])
+        factor = (part.shown[0].stop - part.shown[0].start) // answer.shape[2]
         if maps is None:
-            maps = torch.empty(
-                (*answer.shape[:2], *shape), dtype=answer.dtype, device=answer.device
-            )
-        maps[kept] = answer[inner]
+            size = [n // factor for n in shape]
+            maps = torch.empty((*answer.shape[:2], *size), dtype=answer.dtype, device=answer.device)
+        maps[_coarser(part.kept, factor)] = answer[_coarser(part.inner, factor)]
     if maps is None:
         raise ValueError(f"an image of shape {tuple(shape)} has no voxels")
     return maps
+
+
+def _coarser(box: tuple[slice, ...], factor: int) -> Any:
+    return (..., *(slice(part.start // factor, part.stop // factor) for part in box))
 
 
 def tile_shape(shape: tuple[int, ...], halo: int, at_once: int = 1 << 24) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ become 8 in 3D, and the doubled features, the largest tensor of the network, are
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from typing import Any, cast
 
@@ -55,16 +56,22 @@ def doubled_conv(below: Tensor, skip: Tensor, weight: Tensor, bias: Tensor | Non
 
 def _on_small(weight: Tensor, dimension: int) -> Tensor:
     """``(places · O, C, 2, …, fine places)`` of weights ``(O, C, 3, …)``."""
-    meets = _MEETS.to(weight)
+    meets = _meets(dimension).to(weight)
     with torch.autocast(weight.device.type, enabled=False):
-        for _ in range(dimension):
-            # The first kernel axis goes; its place, small voxel and fine voxel come at the end.
-            weight = torch.tensordot(weight, meets, dims=([2], [3]))
-    count = range(dimension)
-    place, window, inside = ([2 + 3 * axis + k for axis in count] for k in range(3))
-    moved = weight.permute(*place, 0, 1, *window, *inside)
-    flat = moved.flatten(0, dimension)
-    return flat.flatten(-dimension, -1)
+        flat = weight.flatten(2) @ meets.flatten(0, 2).T
+    sides = [2] * dimension
+    split = flat.reshape(*weight.shape[:2], 2**dimension, *sides, 2**dimension)
+    return split.movedim(2, 0).flatten(0, 1)
+
+
+@cache
+def _meets(dimension: int) -> Tensor:
+    """``_MEETS`` of all axes: places, small voxels of the window, fine voxels, taps."""
+    all_axes = _MEETS
+    for _ in range(dimension - 1):
+        outer = torch.einsum("pwit,PWIT->pPwWiItT", all_axes, _MEETS)
+        all_axes = outer.flatten(6).flatten(4, 5).flatten(2, 3).flatten(0, 1)
+    return all_axes
 
 
 def _folded(fine: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def test_heatmap_losses_against_whole_volumes(shape):
     divergence = functional.kl_div(
         maps.flatten(2).log_softmax(-1), share.flatten(2), reduction="none"
     ).sum(-1)
-    torch.testing.assert_close(losses.gaussian_cross_entropy(maps, profiles), divergence)
+    shares = losses.gaussian_shares(target, extent, shape, SIGMA)
+    torch.testing.assert_close(losses.gaussian_cross_entropy(maps, shares), divergence)
     binary = functional.binary_cross_entropy_with_logits(maps, volumes, reduction="none")
     torch.testing.assert_close(
         losses.gaussian_binary_cross_entropy(maps, profiles), binary.flatten(2).sum(-1)
@@ -96,17 +97,47 @@ def test_a_perfect_map_costs_nothing():
     _, _, target, extent = example((4, 5, 6))
     volumes = gaussians(target, extent, (4, 5, 6))
     profiles = losses.gaussian_profiles(target, extent, (4, 5, 6), SIGMA)
+    shares = losses.gaussian_shares(target, extent, (4, 5, 6), SIGMA)
     zero = torch.zeros(2, 3, dtype=torch.float64)
     torch.testing.assert_close(losses.gaussian_l2(volumes, profiles), zero, atol=1e-9, rtol=0)
     torch.testing.assert_close(
-        losses.gaussian_cross_entropy(volumes.log(), profiles), zero, atol=1e-9, rtol=0
+        losses.gaussian_cross_entropy(volumes.log(), shares), zero, atol=1e-9, rtol=0
     )
 
 
 def test_a_target_far_outside_the_image_stays_finite():
     maps, _, target, extent = example((5, 7))
-    profiles = losses.gaussian_profiles(target + 1e4, extent, (5, 7), 0.1)
-    assert losses.gaussian_cross_entropy(maps, profiles).isfinite().all()
+    shares = losses.gaussian_shares(target + 1e4, extent, (5, 7), 0.1)
+    assert losses.gaussian_cross_entropy(maps, shares).isfinite().all()
+
+
+def test_a_gaussian_narrower_than_a_voxel_is_its_nearest_voxel():
+    """Its samples all vanish between two voxels; the loss must have a least value all the same."""
+    maps = torch.zeros(1, 1, 4, 6)
+    target, extent = torch.tensor([[[0.30, -0.2]]]), torch.tensor([[12.0, 8.0]])
+    shares = losses.gaussian_shares(target, extent, (4, 6), 0.05)
+    assert [s.argmax().item() for s in shares] == [3, 1]  # x 7.8 mm of 12, y 3.2 mm of 8
+    assert [s.max().item() for s in shares] == [1.0, 1.0]
+    uniform = losses.gaussian_cross_entropy(maps, shares)
+    torch.testing.assert_close(uniform, torch.full((1, 1), 24.0).log())
+    torch.testing.assert_close(losses.gaussian_cross_entropy(maps - 100, shares), uniform)
+
+
+@pytest.mark.parametrize("size", [24, 33])
+def test_losses_of_heatmaps_keep_their_precision_in_a_bf16_network(size):
+    maps, _, target, extent = example((size, size))
+    maps, target, extent = maps.float(), target.float(), extent.float()
+    profiles = losses.gaussian_profiles(target, extent, (size, size), SIGMA)
+    shares = losses.gaussian_shares(target, extent, (size, size), SIGMA)
+    for loss, given in (
+        (losses.gaussian_l2, profiles),
+        (losses.gaussian_binary_cross_entropy, profiles),
+        (losses.gaussian_cross_entropy, shares),
+    ):
+        exact = loss(maps.double(), [g.double() for g in given])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = loss(maps, given)
+        torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
 
 
 def test_pooled_is_the_mean_over_present_landmarks():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from anatomark import reproduce
 from anatomark.cli.app import main
+from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import UsageError
 from anatomark.methods import METHODS
 
@@ -42,7 +44,11 @@ def test_the_whole_table(tiny, tmp_path, capsys):
     table = (out / "table1.md").read_text()
     assert "5.77 ± 2.67 *†" in table
     assert "phantoms, not patients" in table
-    # What is there is not done again.
+    us = json.loads((out / "us" / "baseline" / "evaluation" / "metrics.json").read_text())
+    assert us["missing_cases"] == []  # those of the other modality were never asked for
+    # What is there is not done again, and never shown as the table of other settings.
+    with pytest.raises(UsageError, match="was begun with seed 0"):
+        reproduce.reproduce_fang2023(out, seed=1)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("model.safetensors")}
     assert len(before) == 10
     assert main(["reproduce", "fang2023", "--out", str(out), "--device", "cpu", "--json"]) == 0
@@ -73,3 +79,25 @@ def test_a_cohort_must_have_both_modalities(tmp_path, monkeypatch):
     write_phantoms("chest", tmp_path / "chest", cases=2, shape=(64, 64))
     with pytest.raises(UsageError, match="needs the domains us and mr"):
         reproduce.reproduce_fang2023(tmp_path / "out", data=tmp_path / "chest")
+
+
+def test_a_cohort_of_one_s_own_is_not_called_phantoms(tiny, tmp_path):
+    own = write_phantoms(
+        "prostate", tmp_path / "own", cases=5, shape=(8, 16, 16), split="0.6,0.2,0.2"
+    )
+    listed = (own.root / "cohort.toml").read_text()
+    (own.root / "cohort.toml").write_text(listed.replace("anatomark phantom", "our hospital"))
+    found = reproduce.reproduce_fang2023(tmp_path / "out", data=own.root)
+    assert found.about == f"The data are those of {own.root}, not the ones of the paper."
+    for name in ("table1.md", "table1.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "phantom" not in text.replace(str(own.root), "")
+
+
+def test_a_run_stopped_before_its_recipe_was_written_begins_again(tiny, tmp_path):
+    out = tmp_path / "fang"
+    reproduce.reproduce_fang2023(out)
+    shutil.rmtree(out / "mr" / "direct")
+    (out / "mr" / "direct" / "run" / "state").mkdir(parents=True)
+    reproduce.reproduce_fang2023(out)
+    assert (out / "mr" / "direct" / "run" / "model.safetensors").is_file()

@@ -54,6 +54,10 @@ class LandmarkError(AnatomarkError):
     """Landmarks that cannot be read or used: duplicate names, unknown frame, wrong unit."""
 
 
+class NoPointsError(LandmarkError):
+    """A landmark file is sound but empty, as ``.fcsv`` is where nothing was found."""
+
+
 class TransformError(AnatomarkError):
     """A transform that cannot be read, written or inverted."""
 

@@ -53,22 +53,39 @@ def gaussian_profiles(
 
     Each is 1 at the target; sampled at voxel centres of maps of ``shape`` (z, y, x).
     """
-    profiles = []
+    return [e.exp() for e in _exponents(target, extent_mm, shape, sigma_mm)]
+
+
+def gaussian_shares(
+    target: Tensor, extent_mm: Tensor, shape: tuple[int, ...], sigma_mm: float
+) -> list[Tensor]:
+    """The same, each with sum 1: their product is the Gaussian as probabilities of the voxels.
+
+    One much narrower than a voxel is all on the nearest.
+    """
+    return [torch.softmax(e, -1) for e in _exponents(target, extent_mm, shape, sigma_mm)]
+
+
+def _exponents(
+    target: Tensor, extent_mm: Tensor, shape: tuple[int, ...], sigma_mm: float
+) -> list[Tensor]:
+    found = []
     for d, n in enumerate(reversed(shape)):
         centres = (2 * torch.arange(n, device=target.device, dtype=target.dtype) + 1) / n - 1
         apart = (centres - target[..., d, None]) * (extent_mm[:, None, d, None] / 2)
-        profiles.append(torch.exp(-0.5 * (apart / sigma_mm) ** 2))
-    return profiles
+        found.append(-0.5 * (apart / sigma_mm) ** 2)
+    return found
 
 
 def against_profiles(maps: Tensor, profiles: list[Tensor]) -> Tensor:
     """Sum over the voxels ``(B, L)`` of maps times the product of the profiles."""
     rest = maps.float() if maps.element_size() < 4 else maps
-    for profile in profiles:  # x first: the last axis of what is left
-        column = profile.to(rest.dtype)[..., None]
-        ahead = rest.shape[2:-1]
-        rest = torch.matmul(rest.flatten(2, -2) if ahead else rest[:, :, None], column)
-        rest = rest.reshape(*maps.shape[:2], *ahead)
+    with torch.autocast(maps.device.type, enabled=False):  # half precision would lose the sums
+        for profile in profiles:  # x first: the last axis of what is left
+            column = profile.to(rest.dtype)[..., None]
+            ahead = rest.shape[2:-1]
+            rest = torch.matmul(rest.flatten(2, -2) if ahead else rest[:, :, None], column)
+            rest = rest.reshape(*maps.shape[:2], *ahead)
     return rest
 
 
@@ -81,13 +98,12 @@ def gaussian_l2(heatmaps: Tensor, profiles: list[Tensor]) -> Tensor:
     return distance
 
 
-def gaussian_cross_entropy(logits: Tensor, profiles: list[Tensor]) -> Tensor:
-    """Kullback–Leibler divergence of softmax(logits) from the Gaussian, normalised on the grid.
+def gaussian_cross_entropy(logits: Tensor, shares: list[Tensor]) -> Tensor:
+    """Kullback–Leibler divergence of softmax(logits) from the Gaussian, as ``gaussian_shares``.
 
     It is the softmax cross-entropy less the entropy of the target: 0 where both are equal.
     """
     own = logits.float() if logits.element_size() < 4 else logits
-    shares = [p / p.sum(-1, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny) for p in profiles]
     entropy = -torch.stack([torch.special.xlogy(s, s).sum(-1) for s in shares]).sum(0)
     return torch.logsumexp(own.flatten(2), dim=-1) - against_profiles(own, shares) - entropy
 

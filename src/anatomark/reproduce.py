@@ -7,19 +7,21 @@ can be compared is the order of the methods, not the millimetres.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from anatomark.augment import preset
 from anatomark.data import Cohort, Landmarks
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import UsageError
 from anatomark.inference.detector import Detector
 from anatomark.inference.files import sources_of
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import write_text
+from anatomark.io.files import read_text, write_text
 from anatomark.io.images.reading import read_image
 from anatomark.metrics.comparison import Compared, compare, write_comparison
 from anatomark.metrics.evaluation import evaluate
@@ -29,13 +31,14 @@ from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import read_truth
 from anatomark.models.files import WEIGHTS_FILE, load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
-from anatomark.training.run import Machine, train
+from anatomark.training.run import RECIPE_FILE, Machine, train
 
 Budget = Literal["small", "paper"]
 Progress = Callable[[int, int], None]
 PHANTOMS = (
     "The data are phantoms, not patients: compare the order of the methods, not the millimetres."
 )
+SETTINGS_FILE = "settings.json"
 SMALL_CASES, SMALL_SHAPE, SMALL_SPLIT = 120, (16, 32, 32), "0.6,0.1,0.3"
 
 
@@ -88,10 +91,11 @@ DOMAINS = ("us", "mr")
 
 @dataclass(frozen=True, eq=False)
 class Reproduced:
-    """Table 1, by domain."""
+    """Table 1, by domain; ``about`` says what the data are."""
 
     compared: Mapping[str, Compared]
     out: Path
+    about: str
 
 
 def reproduce_fang2023(
@@ -109,6 +113,7 @@ def reproduce_fang2023(
     not done again, so that a run that was stopped goes on.
     """
     folder = Path(out)
+    _same_settings(folder, data, budget, seed)
     cohort = _cohort(folder, data, budget, seed)
     total = len(DOMAINS) * len(TABLE1)
     compared = {}
@@ -124,10 +129,37 @@ def reproduce_fang2023(
         compared[domain] = compare(named)
         write_comparison(compared[domain], folder / domain / "comparison")
     progress(total, total)
-    found = Reproduced(compared, folder)
+    found = Reproduced(compared, folder, _about(cohort, data))
     write_text(folder / "table1.md", markdown(found))
     write_text(folder / "table1.json", json.dumps(record(found), indent=1))
     return found
+
+
+def _same_settings(folder: Path, data: str | PathLike[str] | None, budget: str, seed: int) -> None:
+    """Refuse to go on with what was begun otherwise: its results would be shown as these."""
+    path = folder / SETTINGS_FILE
+    now = {
+        "paper": "fang2023", "budget": budget, "seed": seed,
+        "data": None if data is None else str(Path(data).resolve()),
+    }  # fmt: skip
+    if not path.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UsageError("the folder is not empty", path=folder, fix="name another for --out")
+        write_text(path, json.dumps(now, indent=1))
+        return
+    then = json.loads(read_text(path, UsageError))
+    other = [key for key, value in now.items() if then.get(key) != value]
+    if other:
+        raise UsageError(
+            "was begun with " + ", ".join(f"{key} {then.get(key)}" for key in other), path=folder,
+            fix="name another folder for --out",
+        )  # fmt: skip
+
+
+def _about(cohort: Cohort, data: str | PathLike[str] | None) -> str:
+    if data is None or cohort.about.get("source") == "anatomark phantom":
+        return PHANTOMS
+    return f"The data are those of {cohort.root}, not the ones of the paper."
 
 
 def _cohort(folder: Path, data: str | PathLike[str] | None, budget: Budget, seed: int) -> Cohort:
@@ -166,6 +198,7 @@ def recipe_of(key: str, domain: str, budget: Budget, seed: int) -> Recipe:
         record["grid"]["size"] = [32, 32, 16] if domain == "mr" else [32, 32, 32]
         if "network" in settings:
             settings["network"] = {**network, "final": [16]}
+        record["augment"] = preset("light", 3).model_dump(mode="json")
         record["training"] |= {
             "epochs": 20, "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 20,
             "validate_every": 5, "patience": None,
@@ -180,10 +213,12 @@ def _row(
         return
     run = place / "run"
     if not (run / WEIGHTS_FILE).is_file():
-        begun = (run / "recipe.toml").is_file()
+        begun = (run / RECIPE_FILE).is_file()
+        if not begun:  # stopped before it had one: there is nothing to go on with
+            shutil.rmtree(run, ignore_errors=True)
         train(recipe_of(key, domain, budget, seed), cohort, run, resume=begun, machine=machine)
     found = detected(run, cohort, domain, machine.device)
-    truth = read_truth(cohort.root, split="test")
+    truth = read_truth(cohort.root, split="test", domain=domain)
     result = evaluate(truth, found, said=key, draws=2000)
     write_evaluation(result, place / "evaluation")
 
@@ -248,7 +283,7 @@ def markdown(found: Reproduced) -> str:
     head, rows = rows_of(found)
     cases = [len(found.compared[d].tables[0].cases) for d in DOMAINS]
     lines = [
-        "# Fang 2023, Table 1", "", PHANTOMS, "",
+        "# Fang 2023, Table 1", "", found.about, "",
         f"Mean ± SD of the radial error over {' and '.join(map(str, cases))} test cases (US, MR). "
         "Two-sided Wilcoxon signed-rank test of the cases' means with Holm's correction, p < 0.05: "
         "* against the baseline, † against the variance regularisation.", "",
@@ -261,7 +296,7 @@ def markdown(found: Reproduced) -> str:
 def record(found: Reproduced) -> dict[str, Any]:
     """Table 1 for programs."""
     return {
-        "paper": "fang2023", "data": "phantoms", "note": PHANTOMS,
+        "paper": "fang2023", "note": found.about,
         "rows": {
             key: {
                 domain: {

@@ -45,9 +45,10 @@ def test_window_is_a_centre_of_mass(shape, radius, weighting):
         peak = highest(maps[b, c])
         size = np.array(shape[::-1])
         step = extent[b].numpy() / size
+        reach = np.minimum(np.minimum(peak, np.array(shape) - 1 - peak), radius)
         voxels, weights = [], []
         for voxel in itertools.product(*map(range, shape)):
-            if np.abs(np.array(voxel) - peak).max() <= radius:
+            if (np.abs(np.array(voxel) - peak) <= reach).all():
                 value = maps[b, c][voxel].item()
                 weights.append(np.exp(value) if weighting == "softmax" else max(value, 0))
                 voxels.append(np.array(voxel[::-1]))
@@ -65,6 +66,16 @@ def test_window_finds_a_gaussian_between_voxels():
     index = (found.points[0, 0] + 1) * torch.tensor([30, 20]) / 2 - 0.5
     assert (index - torch.tensor([11.3, 8.6])).abs().max() < 2e-3
     assert found.covariance_mm2[0, 0].diagonal().tolist() == pytest.approx([1.44, 1.44], rel=0.01)
+
+
+@pytest.mark.parametrize("weighting", ["softmax", "linear"])
+@pytest.mark.parametrize("at", [0, 1, 2, 12, 13])
+def test_a_window_at_the_border_does_not_pull_inwards(at, weighting):
+    y, x = torch.meshgrid(torch.arange(14.0), torch.arange(14.0), indexing="ij")
+    maps = torch.exp(-((x - at) ** 2 + (y - 6) ** 2) / (2 * 5.0**2))[None, None]
+    found = find_peak_window(maps, torch.full((1, 2), 14.0), radius=3, weighting=weighting)
+    index = (found.points[0, 0] + 1) * 7 - 0.5
+    torch.testing.assert_close(index, torch.tensor([float(at), 6.0]), rtol=0, atol=1e-5)
 
 
 def test_a_window_without_a_positive_value_is_its_peak():

@@ -23,13 +23,17 @@ from anatomark.inference.flags import (
     UNLIKELY,
     findings_of,
 )
+from anatomark.methods.fang2023 import Fang2023, Fang2023Config
+from anatomark.models import predicting
 from anatomark.models.checks import Checks, raw_statistics
 from anatomark.models.conformal import Radii
 from anatomark.models.files import Model, ModelInfo, make_method, save_model
+from anatomark.models.predicting import predict
 from anatomark.models.quality import fit_quality
 from anatomark.models.recipe import IntensityRecipe, parse_recipe
 from anatomark.models.shapes import fit_shapes
 from anatomark.models.tiles import cut, tile_shape, tiled_maps
+from anatomark.networks import StridedUNet
 
 NAMES = ("dot", "twin")
 SMALL = {"kind": "voxelmorph", "encoder": [4], "decoder": [4], "final": []}
@@ -110,6 +114,31 @@ def test_maps_of_tiles_are_the_maps_of_the_whole():
     whole = network(images)
     parts = tiled_maps(network, images, (12, 16, 18), 2)
     torch.testing.assert_close(parts, whole)
+
+
+@pytest.mark.parametrize("shape", [(250, 330), (200, 505)])
+def test_tiles_begin_where_the_steps_of_the_network_do(shape):
+    """A strided network sees another picture if a tile begins between its steps."""
+    torch.manual_seed(0)
+    network = StridedUNet(2, 1, 2, encoder=(4, 6, 6), decoder=(6, 6, 4), final=(4,)).double()
+    images = torch.randn(1, 1, *shape).double()
+    with torch.no_grad():
+        whole = network(images)
+        parts = tiled_maps(network, images, (128, 128), 32, network.multiple)
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        list(cut((200,), (100,), 32, 8))
+
+
+def test_a_network_that_needs_the_whole_image_is_not_tiled(monkeypatch):
+    monkeypatch.setattr(predicting, "tile_shape", lambda *_: pytest.fail("tiled"))
+    config = {"network": {"kind": "unet", "widths": [2, 2], "block": "residual"}}
+    for norm, whole in (("instance", True), ("batch", False)):
+        made = Fang2023Config.model_validate({"network": {**config["network"], "norm": norm}})
+        method = Fang2023(made, landmarks=1, dimension=2, channels=1).eval()
+        assert method.tiles is not whole
+        if whole:
+            predict(method, [np.zeros((1, 8, 8))], [np.ones(2)], device="cpu", half=False)
 
 
 def test_a_tile_is_as_large_as_allowed():

@@ -36,7 +36,9 @@ def test_latex():
     text = latex_table(result())
     lines = text.splitlines()
     assert "truth: observer a_b" in lines[0]
-    assert r"tip\_1 & 1 & 5.00 $\pm$ -- & 5.00 [5.00, 5.00] & 0.0 & 100.0 \\" in lines
+    assert r"tip\_1 & 1 & 5.00 $\pm$ -- & 5.00 [5.00, 5.00] & 0.0 & 100.0 & 100.0 \\" in lines
+    assert r"sens. (\%)" in text
+    assert r"spec. (\%)" not in text  # nothing is absent in the truth
     assert r"50 \% \& more & 0 & -- $\pm$ --" in text
     width = lines[1].count("r") - "\\begin{tabular}".count("r")
     assert all(line.count("&") - line.count(r"\&") == width for line in lines if "\\\\" in line)

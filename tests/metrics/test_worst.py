@@ -33,7 +33,8 @@ def test_the_largest_errors_come_first():
 
 
 def test_the_worst_cases_are_those_with_the_largest_mean():
-    assert worst_cases(table(), 9) == [1, 0, 3]  # 4, 3, 0; c has no error at all
+    assert worst_cases(table(), 9) == [2, 1, 0, 3]  # nothing of c was found; 4, 3, 0
+    assert worst_cases(table(), 1) == [2]
 
 
 def rings(figure):

@@ -57,7 +57,9 @@ def evaluate(
     pairs = two_each(repeat, option="--repeat") or []
     _check_out(out)
     with console.Progress("reading the truth") as bar:
-        true = read_truth(truth, split=split, observer=observer, unit=unit, progress=bar.advance)
+        true = read_truth(
+            truth, split=split, observer=observer, repeats=pairs, unit=unit, progress=bar.advance
+        )
     with console.Progress("reading the predictions") as bar:
         found, unused = read_predictions(prediction, true, unit=unit, progress=bar.advance)
     if not found:

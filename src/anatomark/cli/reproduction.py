@@ -45,7 +45,7 @@ def reproduce(
         console.say_json(papers.record(found))
         return
     console.say_table(*papers.rows_of(found))
-    for sentence in (*papers.verdict(found), papers.PHANTOMS):
+    for sentence in (*papers.verdict(found), found.about):
         console.say(sentence)
     console.say(f"{out / 'table1.md'}")
 

@@ -30,7 +30,7 @@ def expect(maps: Tensor, extent_mm: Tensor, *, target: Tensor | None = None) -> 
     ``extent_mm`` ``(B, D)``, x, y(, z): size of the image from outer face to outer face.
     ``target`` ``(B, L, D)``, normalised, asks for the mean distance to it (eq. 5) as well; it is
     a constant (no gradient) and must be finite. Computed in float32 or better, whatever the maps
-    are in, without a copy of them.
+    are in, without a copy of them where they are contiguous.
     """
     batch, landmarks = maps.shape[:2]
     size = maps.new_tensor(maps.shape[:1:-1], dtype=torch.float64)

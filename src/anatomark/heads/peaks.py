@@ -38,7 +38,8 @@ def find_peak_window(
     """Centre of mass of the window of ``radius`` voxels about the highest one; differentiable.
 
     ``softmax`` weighs by the exponential of the maps (logits), ``linear`` by their positive part
-    (heatmaps). The window is cut at the border of the map. ``extent_mm`` ``(B, D)`` as in
+    (heatmaps). Near the border of the map the window gets smaller on both sides: cut on one, it
+    would pull every point inwards. ``extent_mm`` ``(B, D)`` as in
     ``expect``.
     """
     if radius < 1 or weighting not in {"softmax", "linear"}:
@@ -68,12 +69,13 @@ def find_peak_window(
 
 
 def _window(flat: Tensor, index: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """Offsets ``(1, K, D)`` x, y(, z) and values ``(N, K)``, -inf outside, about ``index``."""
+    """Offsets ``(1, K, D)`` x, y(, z) and values ``(N, K)`` about ``index``, -inf left out."""
     sizes = torch.tensor(flat.shape[:0:-1], device=flat.device)
     span = torch.arange(-radius, radius + 1, device=flat.device)
     offsets = torch.cartesian_prod(*[span] * len(sizes))  # (K, D)
     places = index[:, None, :] + offsets
-    inside = ((places >= 0) & (places < sizes)).all(-1)
+    reach = torch.minimum(index, sizes - 1 - index).clamp_max(radius)
+    inside = (offsets.abs() <= reach[:, None, :]).all(-1)
     places = torch.minimum(places.clamp_min(0), sizes - 1)
     linear = places[..., -1]
     for d in range(len(sizes) - 2, -1, -1):

@@ -71,8 +71,6 @@ class Method(nn.Module, ABC):
     """A method: how to make one is in ``docs/methods.md``."""
 
     Config: ClassVar[type[MethodConfig]]
-    # Whether maps of parts of an image can be put together to those of the whole.
-    tiles: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, config: Any, *, landmarks: int, dimension: int, channels: int) -> None:
@@ -109,9 +107,15 @@ class MapMethod(Method):
 
     network: nn.Module
 
+    @property
+    def tiles(self) -> bool:
+        """Whether maps of tiles are those of the whole: statistics over the image forbid it."""
+        whole = (nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm)
+        return not any(isinstance(layer, whole) for layer in self.network.modules())
+
     def forward(self, batch: Batch) -> Maps:
-        """Maps ``(B, L, *shape)``."""
-        return Maps(self.network(batch.images), batch.extent_mm)
+        """Maps ``(B, L, *shape)``, each in one piece: heads stream them without a copy."""
+        return Maps(self.network(batch.images).contiguous(), batch.extent_mm)
 
 
 def known(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from anatomark.losses import (
     gaussian_cross_entropy,
     gaussian_l2,
     gaussian_profiles,
+    gaussian_shares,
     l1_mm,
     l2_mm,
 )
@@ -99,8 +100,8 @@ class CrossEntropy(MapMethod):
         """Divergence of the softmax from the Gaussian."""
         target, _ = known(batch)
         shape = tuple(out.maps.shape[2:])
-        profiles = gaussian_profiles(target, out.extent_mm, shape, self.config.sigma_mm)
-        return {"cross_entropy": gaussian_cross_entropy(out.maps, profiles)}
+        shares = gaussian_shares(target, out.extent_mm, shape, self.config.sigma_mm)
+        return {"cross_entropy": gaussian_cross_entropy(out.maps, shares)}
 
     def predict(self, out: Maps) -> Prediction:
         """Position by the chosen decoding; covariance and confidence of the whole map."""

@@ -128,10 +128,12 @@ def measure(
     prediction: Mapping[str, Landmarks],
     *,
     domains: Mapping[str, str] | None = None,
+    unclear: Mapping[str, frozenset[str]] | None = None,
 ) -> ErrorTable:
     """Measure the cases that both have, matched by name, landmark by landmark name.
 
-    A landmark that the prediction of a case does not name counts as not predicted.
+    A landmark that the prediction of a case does not name counts as not predicted. ``unclear``
+    points of a case, which some observers saw and others did not, are not asked for.
     """
     cases = tuple(case for case in truth if case in prediction)
     if not cases:
@@ -147,7 +149,8 @@ def measure(
         found = _matched(case, true, prediction[case])
         where = [column[name] for name in true.names]
         offsets[i, where] = found.points_mm - true.points_mm
-        flags[:, i, where] = true.present, found.present, np.ones(len(where), bool)
+        clear = ~np.isin(true.names, list((unclear or {}).get(case, ())))
+        flags[:, i, where] = true.present, found.present, clear
     return ErrorTable(
         cases, names, tuple((domains or {}).get(case, "") for case in cases),
         truth[cases[0]].unit, offsets, flags[0], flags[1], flags[2],

@@ -63,7 +63,7 @@ def evaluate(
     person (see ``observers``). ``draws`` and ``seed`` are those of the bootstrap.
     """
     limits = check_thresholds(thresholds)
-    table = measure(truth.landmarks, prediction, domains=truth.domains)
+    table = measure(truth.landmarks, prediction, domains=truth.domains, unclear=truth.unclear)
     readings = [truth.observers.get(case, {}) for case in table.cases]
     again = {"draws": draws, "seed": seed}
     return Evaluation(

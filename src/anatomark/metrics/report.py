@@ -16,6 +16,7 @@ from anatomark.metrics.observers import NOTES
 from anatomark.metrics.plots import boxes, cumulative, save_plot
 from anatomark.metrics.records import METRICS_FILE, to_record, write_record
 from anatomark.metrics.tables import (
+    Level,
     csv_table,
     groups_of,
     interval,
@@ -49,8 +50,9 @@ def write_evaluation(
     cases.
     """
     folder = Path(out)
-    for level, name in (("landmarks", "landmarks.csv"), ("cases", "cases.csv")):
-        write_text(folder / name, csv_table(evaluation, level))  # type: ignore[arg-type]
+    levels: tuple[Level, ...] = ("all", "domains", "landmarks", "cases")
+    for level in levels:
+        write_text(folder / f"{level}.csv", csv_table(evaluation, level))
     write_text(folder / "table.tex", latex_table(evaluation))
     page = Page("Evaluation of landmarks", lead=lead(evaluation))
     _tables(page, evaluation)

@@ -6,13 +6,15 @@ the images have no spacing, in px.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from anatomark.data import Case, Cohort, Image, Landmarks, names_of
-from anatomark.errors import AnatomarkError, LandmarkError, UsageError
+from anatomark.errors import AnatomarkError, LandmarkError, NoPointsError, UsageError
 from anatomark.geometry import Grid, Unit
 from anatomark.io.cohorts.cases import case_grid, case_readings, load_sample, truth_of
 from anatomark.io.cohorts.files import read_cohort
@@ -33,13 +35,16 @@ class Truth:
     """True landmarks by case. ``said`` tells whose they are, so that every table can.
 
     ``observers`` are the single readings by case, ``cohort`` is set where there are images.
-    ``without`` lists cases that have no true landmarks. ``file`` is set where all is one file.
+    ``unclear`` are the points, by case, that only some of the observers of a mean saw: neither
+    there nor absent. ``without`` lists cases that have no true landmarks. ``file`` is set where
+    all is one file.
     """
 
     landmarks: Mapping[str, Landmarks]
     said: str
     domains: Mapping[str, str] = field(default_factory=dict)
     observers: Mapping[str, Mapping[str, Landmarks]] = field(default_factory=dict)
+    unclear: Mapping[str, frozenset[str]] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     cohort: Cohort | None = None
     file: Path | None = None
@@ -62,18 +67,21 @@ def read_truth(
     path: str | PathLike[str],
     *,
     split: str | None = None,
+    domain: str | None = None,
     observer: str | None = None,
+    repeats: Sequence[tuple[str, str]] = (),
     unit: Unit | None = None,
     progress: Progress | None = None,
 ) -> Truth:
     """Read the truth from a cohort, a landmark file, a folder of such files, or a CSV table.
 
-    ``split`` (one part) and ``observer`` (whose reading, or ``mean``) choose from a cohort;
+    ``split`` (one part), ``domain`` and ``observer`` (whose reading, or ``mean``) choose from a
+    cohort; of ``repeats`` (see ``observers``) only the first reading takes part in a mean.
     ``unit`` is that of tables that do not say.
     """
     file = Path(path)
     if _is_cohort(file):
-        return _of_cohort(file, split, observer, progress)
+        return _of_cohort(file, split, domain, observer, repeats, progress)
     if split is not None or observer is not None:
         option = "split" if split is not None else "observer"
         raise UsageError(f"{option} needs a cohort as truth", path=file, fix="leave it out")
@@ -90,7 +98,12 @@ def _is_cohort(path: Path) -> bool:
 
 
 def _of_cohort(
-    path: Path, split: str | None, observer: str | None, progress: Progress | None
+    path: Path,
+    split: str | None,
+    domain: str | None,
+    observer: str | None,
+    repeats: Sequence[tuple[str, str]],
+    progress: Progress | None,
 ) -> Truth:
     cohort = read_cohort(path)
     if observer is not None:
@@ -100,22 +113,28 @@ def _of_cohort(
         raise UsageError(f"there is no part {split!r}", path=path, fix=f"there is {known}")
     marks: dict[str, Landmarks] = {}
     observers: dict[str, dict[str, Landmarks]] = {}
-    cases = cohort.select(split=split).cases
+    unclear: dict[str, frozenset[str]] = {}
+    again = {second for _, second in repeats}
+    cases = cohort.select(split=split, domain=domain).cases
     for number, case in enumerate(cases, 1):
         readings = _readings(cohort, case)
-        true = truth_of(cohort, case, readings)
+        counted = {name: m for name, m in readings.items() if name not in again}
+        true = truth_of(cohort, case, counted)
         if true is not None:
             marks[case.case] = true
             observers[case.case] = {name: m for name, m in readings.items() if name}
+            if cohort.truth == "mean":
+                unclear[case.case] = _unclear([m for name, m in counted.items() if name])
         if progress is not None:
             progress(number, len(cases))
     if not marks:
         raise UsageError("no case has true landmarks", path=path, fix="choose another part")
     return Truth(
         marks,
-        _whose(cohort),
+        _whose(cohort, again),
         domains={case.case: case.domain for case in cases},
         observers=observers,
+        unclear=unclear,
         without=tuple(c.case for c in cases if c.case not in marks),
         cohort=cohort,
     )
@@ -127,9 +146,18 @@ def _readings(cohort: Cohort, case: Case) -> dict[str, Landmarks]:
     return {observer: marks.select(names) for observer, marks in readings.items()}
 
 
-def _whose(cohort: Cohort) -> str:
+def _unclear(readings: Sequence[Landmarks]) -> frozenset[str]:
+    """Points that some observers saw and others did not."""
+    if not readings:
+        return frozenset()
+    seen = np.stack([m.present for m in readings])
+    split = np.flatnonzero(seen.any(0) & ~seen.all(0))
+    return frozenset(readings[0].names[k] for k in split)
+
+
+def _whose(cohort: Cohort, again: set[str]) -> str:
     if cohort.truth == "mean":
-        people = sorted({name for case in cohort.cases for name in case.observers})
+        people = sorted({name for case in cohort.cases for name in case.observers} - again)
         return f"the mean of {', '.join(people)}" if people else "the landmarks of the cohort"
     return f"observer {cohort.truth}" if cohort.truth else "the landmarks of the cohort"
 
@@ -169,12 +197,21 @@ def _predicted_files(
     wanted = {case: files[case] for case in truth.landmarks if case in files}
     found: dict[str, Landmarks] = {}
     for number, (case, file) in enumerate(wanted.items(), 1):
-        marks = _read_one(file, unit or _implied(truth))
-        found[case] = _fitted(marks, case, truth, file)
+        found[case] = _predicted(file, case, truth, unit)
         if progress is not None:
             progress(number, len(wanted))
     # Reports and previews lie beside predictions: what no case is called is only listed.
     return found, tuple(case for case in files if case not in wanted)
+
+
+def _predicted(file: Path, case: str, truth: Truth, unit: Unit | None) -> Landmarks:
+    try:
+        marks = _read_one(file, unit or _implied(truth))
+    except NoPointsError:  # a detector that found nothing has said so
+        true = truth.landmarks[case]
+        nothing = np.zeros(len(true), bool)
+        return replace(true, points_mm=np.full_like(true.points_mm, np.nan), present=nothing)
+    return _fitted(marks, case, truth, file)
 
 
 def _implied(truth: Truth) -> Unit | None:

@@ -119,7 +119,17 @@ def latex_table(evaluation: Evaluation) -> str:
     groups = [*evaluation.landmarks, evaluation.pooled]
     limits = [f"≤ {t:g} {unit}" for t in evaluation.thresholds]
     heads = ["Landmark", "$n$", f"MRE ± SD ({unit})", f"median [IQR] ({unit})", *limits]
-    rows = [_latex_row(group) for group in groups]
+    # Rates that say nothing are left out: everything is there, and was found.
+    presence = [
+        c
+        for c in columns(groups, unit)[-2:]
+        if any(not math.isnan(v) and v < 100 for v in c.values)
+    ]
+    heads += [c.title for c in presence]
+    rows = [
+        [*_latex_row(group), *(escaped(c.texts()[i]) for c in presence)]
+        for i, group in enumerate(groups)
+    ]
     return booktabs(
         [h if "$" in h else escaped(h) for h in heads],
         [*rows[:-1], None, rows[-1]],

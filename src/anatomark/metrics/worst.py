@@ -42,13 +42,17 @@ def largest_errors(table: ErrorTable, count: int = 10) -> list[Outlier]:
 
 
 def worst_cases(table: ErrorTable, count: int = 5) -> list[int]:
-    """Rows of the cases with the largest mean error, the worst first."""
+    """Rows of the cases with the largest mean error, the worst first.
+
+    Cases none of whose points were found come before all others.
+    """
     known = np.isfinite(table.errors)
     sums = np.where(known, table.errors, 0.0).sum(axis=1)
     counts = known.sum(axis=1)
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), -1.0)
+    lost = (counts == 0) & (table.truth & table.asked).any(axis=1)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.where(lost, np.inf, -1.0))
     order = np.argsort(-means, kind="stable")[:count]
-    return [int(i) for i in order if counts[i]]
+    return [int(i) for i in order if counts[i] or lost[i]]
 
 
 def draw_case(image: Image, true: Landmarks, found: Landmarks, *, title: str) -> Figure:

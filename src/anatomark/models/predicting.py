@@ -50,5 +50,9 @@ def predict(
 def _out(method: Method, batch: Batch) -> Any:
     if not isinstance(method, MapMethod):
         return method(batch)
-    tile = tile_shape(tuple(batch.images.shape[2:]), HALO)
-    return Maps(tiled_maps(method.network, batch.images, tile, HALO), batch.extent_mm)
+    shape = tuple(batch.images.shape[2:])
+    multiple: Any = getattr(method.network, "multiple", 1)
+    halo = -(-HALO // multiple) * multiple
+    tile = tile_shape(shape, halo, multiple) if method.tiles else shape
+    maps = tiled_maps(method.network, batch.images, tile, halo, multiple)
+    return Maps(maps.contiguous(), batch.extent_mm)

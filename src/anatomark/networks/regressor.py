@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +41,8 @@ class Regressor(nn.Module):
             features = functional.adaptive_avg_pool2d(features, (n, n))
         else:
             features = functional.adaptive_avg_pool3d(features, (n, n, n))
-        numbers: Tensor = self.last(
-            functional.leaky_relu(self.hidden(features.flatten(1)), negative_slope=0.2)
-        )
+        # Half precision has steps of 1/256 of the image here.
+        with torch.autocast(images.device.type, enabled=False):
+            hidden = self.hidden(features.flatten(1).to(self.hidden.weight.dtype))
+            numbers: Tensor = self.last(functional.leaky_relu(hidden, negative_slope=0.2))
         return numbers

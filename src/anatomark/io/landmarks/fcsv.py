@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from anatomark.data import Landmarks
-from anatomark.errors import LandmarkError
+from anatomark.errors import LandmarkError, NoPointsError
 from anatomark.io.files import read_text, write_text
 from anatomark.io.landmarks.parsing import (
     Frame,
@@ -37,7 +37,7 @@ def read_fcsv(path: Path) -> Reading:
     if missing:
         raise LandmarkError(f"has no column {', '.join(missing)}; it has {', '.join(columns)}")
     if not lines:
-        raise LandmarkError("the file has no points")
+        raise NoPointsError("the file has no points")
     names, points, descriptions = [], [], {}
     for where, line in lines:
         cells = _cells(line, columns, where)

@@ -30,7 +30,7 @@ LAYERS = (
     ("models",),
     ("training",),
     ("inference",),
-    ("reproduce",),
+    ("reproduce", "crossvalidation"),
     ("demo", "doctor"),
     ("cli",),
     ("viewer",),

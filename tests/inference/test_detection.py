@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from anatomark import Grid, Image, Landmarks, read_landmarks, write_image
-from anatomark.cli.app import main
+from anatomark import Grid, Image, Landmarks
 from anatomark.errors import ImageError
 from anatomark.inference import Detector
 from anatomark.inference.flags import (
@@ -20,14 +17,16 @@ from anatomark.inference.flags import (
     OUTSIDE,
     REPAIRED,
     TOGETHER,
+    UNCOMPARED,
     UNLIKELY,
+    Findings,
     findings_of,
 )
 from anatomark.methods.fang2023 import Fang2023, Fang2023Config
 from anatomark.models import predicting
 from anatomark.models.checks import Checks, raw_statistics
 from anatomark.models.conformal import Radii
-from anatomark.models.files import Model, ModelInfo, make_method, save_model
+from anatomark.models.files import Model, ModelInfo, make_method
 from anatomark.models.predicting import predict
 from anatomark.models.quality import fit_quality
 from anatomark.models.recipe import IntensityRecipe, parse_recipe
@@ -191,9 +190,23 @@ def test_two_models_that_disagree():
     checks = Checks(radii=radii_of(3.0, 3.0))
     a = Landmarks(NAMES, [point, point])
     b = Landmarks(NAMES, np.add(point, [[2, 0, 0], [0, 4, 0]]))
-    found = findings_of(named_model(NAMES, checks), image, a, other=b)
-    assert not any("disagree" in flag for flag in found.flags.get("dot", ()))
-    assert "models disagree: 4.0 mm apart" in found.flags["twin"]
+    model = named_model(NAMES, checks)
+
+    def flags(radius):
+        other = Findings(b, dict.fromkeys(NAMES, radius), 0.95)
+        return findings_of(model, image, a, other=other).flags
+
+    # Each within its own radius of one truth: 3 + 0.5 mm explain 2 mm, and not 4 mm.
+    assert flags(0.5) == {"twin": ("models disagree: 4.0 mm apart",)}
+    assert flags(1.0) == {}
+    assert flags(np.nan) == {}  # as good as the first: 3 + 3
+
+
+def test_a_second_model_that_cannot_be_compared_is_said():
+    image, point = dot_image()
+    a = Landmarks(NAMES, [point, point])
+    found = findings_of(named_model(NAMES, Checks()), image, a, other=Findings(a, {}, np.nan))
+    assert found.image == (UNCOMPARED,)
 
 
 def test_an_implausible_point_is_flagged_and_repaired_on_request_only():
@@ -282,78 +295,3 @@ def test_an_image_unlike_the_training_images_is_named():
 
 
 # -- files ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def saved_model(tmp_path):
-    torch.manual_seed(0)
-    recipe = parse_recipe({
-        "name": "tiny", "method": "fang2023", "grid": {"size": [16, 16, 16]},
-        "settings": {"network": SMALL},
-    })  # fmt: skip
-    checks = Checks(radii=radii_of(4.0, np.inf, pooled=6.0))
-    info = ModelInfo(recipe=recipe.complete(), landmarks=NAMES, checks=checks.to_record())
-    path = tmp_path / "tiny.safetensors"
-    save_model(path, info, make_method(recipe, 2).state_dict())
-    return path
-
-
-def test_one_broken_file_is_reported_and_the_rest_is_done(saved_model, tmp_path, capsys):
-    paths = []
-    for number in range(5):
-        image, _ = dot_image(seed=number)
-        paths.append(tmp_path / f"scan{number}.nii.gz")
-        write_image(image, paths[-1])
-    paths[2].write_bytes(paths[2].read_bytes()[:100])
-    out = tmp_path / "found"
-    words = ["detect", "--model", str(saved_model), "--out", str(out), "--device", "cpu"]
-    assert main([*words, "--no-picture", "--batch", "2", *map(str, paths)]) == 2
-    said = capsys.readouterr()
-    assert "4 of 5 images, 8 points" in said.out
-    assert said.err.count("error:") == 1
-    assert "scan2.nii.gz" in said.err
-    assert sorted(p.name for p in out.glob("*.mrk.json")) == [
-        f"scan{n}.mrk.json" for n in (0, 1, 3, 4)
-    ]
-    with (out / "detections.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert len(rows) == 9
-    assert [r["case"] for r in rows if r["error"]] == ["scan2"]
-    assert {r["radius"] for r in rows if r["landmark"] == "dot"} == {"4.0"}
-    assert {r["radius"] for r in rows if r["landmark"] == "twin"} == {"6.0"}
-
-
-@pytest.mark.parametrize("kind", ["mrk.json", "fcsv", "csv", "json"])
-def test_every_format_holds_the_same_points(saved_model, tmp_path, kind, recwarn):
-    image, _ = dot_image()
-    write_image(image, tmp_path / "scan.nii.gz")
-    out = tmp_path / kind
-    words = ["detect", "--model", str(saved_model), "--out", str(out), "--device", "cpu", "--json"]
-    assert main([*words, "--format", kind, str(tmp_path / "scan.nii.gz")]) == 0
-    assert not [w for w in recwarn if "Loss" in type(w.message).__name__]
-    found = read_landmarks(out / f"scan.{kind}")
-    expected = Detector(str(saved_model), device="cpu").detect(image).landmarks
-    # fcsv is written in LPS with three digits or more; float32 spacing in NIfTI moves nothing.
-    np.testing.assert_allclose(found.points_mm, expected.points_mm, atol=2e-3)
-    assert (out / "scan.png").stat().st_size > 1000
-    if kind == "json":
-        meta = json.loads((out / "scan.json").read_text())["meta"]
-        assert meta["radius"] == {"dot": 4.0, "twin": 6.0}
-
-
-def test_batches_do_not_change_points(saved_model, tmp_path):
-    detector = Detector(str(saved_model), device="cpu")
-    images = [dot_image(seed=n)[0] for n in range(3)]
-    alone = [detector.detect(i).landmarks.points_mm for i in images]
-    together = detector.detect_prepared([(i, detector.prepare(i)) for i in images])
-    for a, b in zip(alone, together, strict=True):
-        np.testing.assert_allclose(b.landmarks.points_mm, a, atol=1e-3)
-
-
-def test_two_files_of_one_name_are_refused(saved_model, tmp_path, capsys):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        write_image(dot_image()[0], tmp_path / folder / "scan.nii.gz")
-    paths = [str(tmp_path / f / "scan.nii.gz") for f in "ab"]
-    assert main(["detect", "--model", str(saved_model), "--out", str(tmp_path / "o"), *paths]) == 2
-    assert "would get the same name" in capsys.readouterr().err

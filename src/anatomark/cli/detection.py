@@ -45,6 +45,9 @@ def detect(
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
     readers: Annotated[int, typer.Option(min=1, max=64, help="Images read ahead.")] = 2,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace landmark files that are there already.")
+    ] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="Open a .ckpt, which can run any code. Only your own.")
     ] = False,
@@ -54,7 +57,7 @@ def detect(
     import matplotlib as mpl
 
     from anatomark.inference.detector import Detector
-    from anatomark.inference.files import detect_files, sources_of
+    from anatomark.inference.files import check_targets, detect_files, sources_of
     from anatomark.metrics.sources import DETECTIONS_FILE
     from anatomark.models.device import keep_freed_memory
 
@@ -65,6 +68,7 @@ def detect(
     sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
     detector = Detector(model, device=device, second=second, repair=repair, trust=trust)
     kind = output or ("mrk.json" if detector.model.info.unit == "mm" else "json")
+    check_targets(sources, out, kind, picture=picture, overwrite=overwrite)
     with console.Progress("detecting", len(sources)) as bar:
         outcomes = list(
             detect_files(

@@ -57,15 +57,65 @@ def train(
         bar=sys.stderr.isatty(),
     )  # fmt: skip
     trained, unit = model.info.trained, model.info.unit
+    if not trained:
+        return
     if as_json:
         console.say_json({"written": str(out), **trained})
-    elif trained:  # of several processes, the first one speaks
+    else:  # of several processes, the first one speaks
         console.say(
             f"{trained['epochs']} epochs, best after {trained['best_epoch'] + 1}: "
             f"{trained['validation_mre']:.2f} {unit} mean error on "
             f"{trained['validation_cases']} validation cases"
         )
         console.say(f"{out / 'model.safetensors'}")
+
+
+def crossvalidate(
+    recipe: RecipeFile,
+    data: Annotated[Path, typer.Option("--data", metavar="COHORT", help="A cohort.")],
+    out: Out,
+    folds: Annotated[int, typer.Option(min=2, help="Models that are trained.")] = 5,
+    picture: Annotated[
+        bool, typer.Option("--picture", help="Show the worst cases in the report.")
+    ] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
+    ] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    domain: Domain = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model a fold, and measure each case with the model that has not seen its patient."""
+    import matplotlib as mpl
+
+    from anatomark.crossvalidation import crossvalidate as run
+    from anatomark.metrics.records import group_record
+    from anatomark.metrics.tables import rows_of
+    from anatomark.models.device import keep_freed_memory
+    from anatomark.models.recipe import read_recipe
+    from anatomark.training.run import Machine
+
+    mpl.use("agg")
+    keep_freed_memory()
+    chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
+    with console.Progress("folds") as bar:
+        done = run(
+            chosen, data, out, folds=folds, pictures=picture, machine=Machine(device),
+            progress=bar.advance,
+        )  # fmt: skip
+    result = done.evaluation
+    if as_json:
+        console.say_json(
+            {"pooled": group_record(result.pooled),
+             "folds": done.folds, "report": str(done.report)}
+        )  # fmt: skip
+        return
+    groups = [*result.landmarks, result.pooled]
+    console.say_table(*rows_of(groups, result.table.unit, first="landmark"))
+    console.say(f"{done.report}")
 
 
 def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> None:
@@ -116,6 +166,12 @@ COMMANDS = (
         "Train a model on a cohort; --resume goes on with a run that was stopped.",
         "Example: anatomark train fang2023-mr --data prostate --domain mr --out run_mr",
         train,
+    ),
+    Command(
+        "crossvalidate",
+        "Train a model a fold, and measure each case with a model that has not seen its patient.",
+        "Example: anatomark crossvalidate recipe.toml --data cohort --folds 5 --out cv",
+        crossvalidate,
     ),
     Command(
         "prepare",

@@ -112,7 +112,7 @@ class Detector:
         landmarks = to_world(found, row, ready.grid, self.model)
         findings = findings_of(
             self.model, image, landmarks,
-            other=None if other is None else other.landmarks, repair=self._repair,
+            other=None if other is None else other.findings, repair=self._repair,
         )  # fmt: skip
         return Detection(findings.landmarks, findings)
 

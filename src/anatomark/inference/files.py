@@ -20,6 +20,7 @@ from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import stem_of
 from anatomark.io.images.reading import read_image
 from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.metrics.sources import DETECTIONS_FILE
 from anatomark.models.preparation import Prepared
 
 Output = Literal["mrk.json", "fcsv", "csv", "json"]
@@ -89,6 +90,30 @@ def _spacing(cohort: Any, case: Any) -> Any:
         return None  # reading it will say what is wrong, as one file among many
 
 
+def check_targets(
+    sources: Sequence[Source], out: Path, output: Output, *, picture: bool, overwrite: bool
+) -> None:
+    """Refuse to write over an image that is looked at, or over points that somebody else made.
+
+    What an earlier ``detect`` wrote into ``out`` may be replaced: its table is there.
+    """
+    images = {source.path.resolve(): source.path for source in sources}
+    ours = (out / DETECTIONS_FILE).is_file()
+    kinds = [output, *(["png"] if picture else [])]
+    for source in sources:
+        for target in (out / f"{source.name}.{kind}" for kind in kinds):
+            if target.resolve() in images:
+                raise UsageError(
+                    "is one of the images, and would be overwritten", path=target,
+                    fix="name another folder for --out",
+                )  # fmt: skip
+            if target.exists() and not (ours or overwrite):
+                raise UsageError(
+                    "is there already, and is not from detect", path=target,
+                    fix="name another folder for --out, or say --overwrite",
+                )  # fmt: skip
+
+
 def detect_files(
     detector: Detector,
     sources: Sequence[Source],
@@ -140,32 +165,48 @@ def _read(detector: Detector, source: Source, grey: bool) -> _Read:
         image = read_image(source.path, spacing=source.spacing, grey=grey)
         return _Read(source, image, detector.prepare(image), None)
     except AnatomarkError as fault:
-        fault.at(source.path)
-        return _Read(source, None, None, fault)
+        return _Read(source, None, None, _bare(fault.at(source.path)))
     except (MemoryError, RuntimeError, ValueError, OSError) as fault:
-        told = AnatomarkError(f"could not be read: {fault}", path=source.path)
-        return _Read(source, None, None, told)
+        said = f"could not be read: {fault}"
+    return _Read(source, None, None, AnatomarkError(said, path=source.path))
+
+
+def _bare(fault: AnatomarkError) -> AnatomarkError:
+    """Without its traceback, which would keep the image in memory as long as the error."""
+    fault.__cause__ = fault.__context__ = None
+    return fault.with_traceback(None)
 
 
 def _detected(detector: Detector, group: Sequence[_Read]) -> Iterator[tuple[_Read, Outcome]]:
-    sound = [r for r in group if r.image is not None and r.ready is not None]
-    found: dict[str, Detection] = {}
-    fault: AnatomarkError | None = None
-    try:
-        pairs = [(r.image, r.ready) for r in sound if r.image is not None and r.ready is not None]
-        detections = detector.detect_prepared(pairs) if pairs else []
-        found = {r.source.name: d for r, d in zip(sound, detections, strict=True)}
-    except (MemoryError, RuntimeError) as told:
-        fault = AnatomarkError(f"could not be looked at: {told}", fix="try --batch 1")
+    """Outcomes of images that are looked at together; where that fails, one by one."""
+    sound = [read for read in group if read.error is None]
+    found = _looked_at(detector, sound)
+    if isinstance(found, AnatomarkError) and len(sound) > 1:
+        alone = [_looked_at(detector, [read]) for read in sound]
+        results = [one if isinstance(one, AnatomarkError) else one[0] for one in alone]
+    else:
+        results = [found] * len(sound) if isinstance(found, AnatomarkError) else [*found]
+    by_name = {read.source.name: result for read, result in zip(sound, results, strict=True)}
     for read in group:
-        name = read.source.name
-        if name in found:
-            yield read, Outcome(read.source, found[name])
+        result = by_name.get(read.source.name, read.error)
+        if isinstance(result, Detection):
+            yield read, Outcome(read.source, result)
         else:
-            error = read.error or AnatomarkError(
-                fault.problem if fault else "was not looked at", path=read.source.path
-            )
-            yield read, Outcome(read.source, error=error)
+            told = result or AnatomarkError("was not looked at")
+            yield read, Outcome(read.source, error=told.at(read.source.path))
+
+
+def _looked_at(detector: Detector, reads: Sequence[_Read]) -> list[Detection] | AnatomarkError:
+    pairs = [(r.image, r.ready) for r in reads if r.image is not None and r.ready is not None]
+    try:
+        return detector.detect_prepared(pairs) if pairs else []
+    except AnatomarkError as fault:
+        return _bare(fault)
+    except MemoryError as fault:
+        said, fix = f"does not fit in memory: {fault}", "try --batch 1"
+    except (RuntimeError, ValueError) as fault:
+        said, fix = f"could not be looked at: {fault}", "look at it with anatomark show"
+    return AnatomarkError(said, fix=fix)
 
 
 def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, picture: bool) -> Outcome:
@@ -179,7 +220,11 @@ def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, pictur
         if picture:
             _draw(read.image, outcome.detection.findings.landmarks, path, outcome.source.name)
     except AnatomarkError as fault:
-        return replace(outcome, detection=None, error=fault)
+        return replace(outcome, detection=None, error=_bare(fault))
+    except (MemoryError, RuntimeError, ValueError) as fault:
+        said = f"could not be drawn: {fault}"
+        error = AnatomarkError(said, path=outcome.source.path, fix="leave --picture away")
+        return replace(outcome, detection=None, error=_bare(error))
     return replace(outcome, written=path)
 
 
@@ -212,7 +257,7 @@ def _number(value: float) -> float | None:
 
 
 def described(findings: Findings, row: int) -> str:
-    """One line about a point: radius, confidence, flags."""
+    """One line about a point: radius, confidence, flags, and what is odd about the whole image."""
     marks = findings.landmarks
     name = marks.names[row]
     words = []
@@ -221,4 +266,4 @@ def described(findings: Findings, row: int) -> str:
         words.append(f"±{radius:.1f} {marks.unit} ({100 * findings.level:.0f} %)")
     if marks.confidence is not None and math.isfinite(marks.confidence[row]):
         words.append(f"confidence {marks.confidence[row]:.2f}")
-    return "; ".join([*words, *findings.flags.get(name, ())])
+    return "; ".join([*words, *findings.flags.get(name, ()), *findings.image])

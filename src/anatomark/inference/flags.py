@@ -20,6 +20,7 @@ from anatomark.models.shapes import repair as put_back
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
 UNLIKELY, REPAIRED, DISAGREE = "unlikely place", "repaired", "models disagree"
 UNLIKE = "unlike the training images"
+UNCOMPARED = "not compared with the second model: the errors of the first are not known"
 TOGETHER = "the points do not fit together, and none stands out"
 _VISIBLE = 0.75  # of the ball about a point
 
@@ -44,7 +45,7 @@ def findings_of(
     image: Image,
     landmarks: Landmarks,
     *,
-    other: Landmarks | None = None,
+    other: Findings | None = None,
     repair: bool = False,
 ) -> Findings:
     """Calibrate what the network says, then look at the points with all that the model knows."""
@@ -56,6 +57,8 @@ def findings_of(
     if other is not None:
         _flag_disagreement(trusted, other, radii, flags)
     whole = _unlike(model, image, checks)
+    if other is not None and not np.isfinite(radii).any():
+        whole.append(UNCOMPARED)
     reported = trusted
     if checks.shape is not None:
         axes = _axes(model, image)
@@ -121,12 +124,15 @@ def _flag_view(
 
 
 def _flag_disagreement(
-    landmarks: Landmarks, other: Landmarks, radii: FloatArray, flags: dict[str, list[str]]
+    landmarks: Landmarks, other: Findings, radii: FloatArray, flags: dict[str, list[str]]
 ) -> None:
     """Two points of which each is within its radius are at most the sum of both apart."""
     unit = landmarks.unit
-    apart = np.linalg.norm(landmarks.points_mm - other.points_mm, axis=1)
-    for name, distance, radius in zip(landmarks.names, apart, radii, strict=True):
+    apart = np.linalg.norm(landmarks.points_mm - other.landmarks.points_mm, axis=1)
+    theirs = np.array([other.radius.get(name, math.nan) for name in landmarks.names])
+    # A second model that does not know its errors is taken to be as good as the first.
+    sums = radii + np.where(np.isfinite(theirs), theirs, radii)
+    for name, distance, radius in zip(landmarks.names, apart, sums, strict=True):
         if math.isfinite(radius) and distance > radius:
             flags[name].append(f"{DISAGREE}: {distance:.1f} {unit} apart")
 

@@ -173,11 +173,18 @@ def _unpickled(file: Path, *, trust: bool) -> tuple[ModelInfo, dict[str, Tensor]
 
     try:
         content = torch.load(file, map_location="cpu", weights_only=False)
-        return ModelInfo.model_validate(content["anatomark"]), content["weights"]
+        return ModelInfo.model_validate(content["anatomark"]), _judged(content["state_dict"])
     except Exception as fault:
         raise ModelError(
             f"is not a checkpoint of anatomark ({type(fault).__name__})", path=file
         ) from None
+
+
+def _judged(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a training state that are validated: the average where there is one."""
+    averaged, plain = "average.method.", "method."
+    prefix = averaged if any(k.startswith(averaged) for k in state) else plain
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _fill(method: Method, weights: dict[str, Tensor], file: Path) -> None:

@@ -40,14 +40,15 @@ def predict(
         extent_mm=torch.from_numpy(np.stack(extents)).float().to(device),
     )
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-        found = method.predict(_out(method, batch))
+        found = method.predict(in_tiles(method, batch))
     return Prediction(
         found.points.float().cpu(),
         *(None if value is None else value.cpu() for value in found[1:]),
     )
 
 
-def _out(method: Method, batch: Batch) -> Any:
+def in_tiles(method: Method, batch: Batch) -> Any:
+    """What ``forward`` gives, of a large image put together from tiles."""
     if not isinstance(method, MapMethod):
         return method(batch)
     shape = tuple(batch.images.shape[2:])

@@ -63,7 +63,7 @@ def turn(image: Image) -> Image:
 
 
 def network_grid(grid: Grid, recipe: GridRecipe) -> Grid:
-    """The voxels that the network sees of an image on ``grid``; with a spacing, all of them."""
+    """The voxels that the network sees of an image on ``grid``; with spacing, at least ``size``."""
     size = recipe.size
     if recipe.spacing is None and recipe.fit == "stretch":
         return grid.resized(size[::-1])
@@ -71,7 +71,12 @@ def network_grid(grid: Grid, recipe: GridRecipe) -> Grid:
         spacing = float((grid.extent / np.asarray(size)).max())
         return _about_centre(grid, np.full(grid.dimension, spacing), size)
     spacings = np.broadcast_to(np.asarray(recipe.spacing, np.float64), (grid.dimension,))
-    return grid.with_spacing(spacings)
+    resized = grid.with_spacing(spacings)
+    wanted = np.maximum(resized.size_xyz, size)
+    # Smaller than a window: the network is shown as many voxels as it was trained on.
+    if (wanted == resized.size_xyz).all():
+        return resized
+    return _about_centre(resized, spacings, tuple(int(n) for n in wanted))
 
 
 def _about_centre(grid: Grid, spacing: FloatArray, size: tuple[int, ...]) -> Grid:

@@ -122,6 +122,17 @@ class TrainingRecipe(_Part):
     readers: Annotated[int, Field(ge=1, le=64)] = 2
 
 
+class DetectionRecipe(_Part):
+    """What becomes of the points that the network finds.
+
+    ``check`` compares them with the shapes of the training cases and flags what is unlikely.
+    ``fit`` also moves all of them to the most likely place between what the network saw, each
+    point as far as it is sure of it, and the shapes: for many points on something rigid.
+    """
+
+    shape: Literal["check", "fit"] = "check"
+
+
 class Recipe(_Part):
     """What ``anatomark train`` reads."""
 
@@ -135,6 +146,7 @@ class Recipe(_Part):
     settings: Mapping[str, Any] = Field(default_factory=dict)
     augment: AugmentConfig = AugmentConfig()
     training: TrainingRecipe = TrainingRecipe()
+    detection: DetectionRecipe = DetectionRecipe()
 
     @model_validator(mode="before")
     @classmethod

@@ -67,11 +67,12 @@ def _on_small(weight: Tensor, dimension: int) -> Tensor:
 @cache
 def _meets(dimension: int) -> Tensor:
     """``_MEETS`` of all axes: places, small voxels of the window, fine voxels, taps."""
-    all_axes = _MEETS
-    for _ in range(dimension - 1):
-        outer = torch.einsum("pwit,PWIT->pPwWiItT", all_axes, _MEETS)
-        all_axes = outer.flatten(6).flatten(4, 5).flatten(2, 3).flatten(0, 1)
-    return all_axes
+    with torch.inference_mode(False):  # what is kept must serve training too
+        all_axes = _MEETS
+        for _ in range(dimension - 1):
+            outer = torch.einsum("pwit,PWIT->pPwWiItT", all_axes, _MEETS)
+            all_axes = outer.flatten(6).flatten(4, 5).flatten(2, 3).flatten(0, 1)
+        return all_axes
 
 
 def _folded(fine: Tensor) -> Tensor:

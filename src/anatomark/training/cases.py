@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -160,7 +161,10 @@ def write_prepared(
 def _view(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides how a case looks."""
     full = recipe.complete()
-    return {"grid": full["grid"], "intensity": full["intensity"], "channels": recipe.data.channels}
+    return {
+        "grid": full["grid"], "intensity": full["intensity"], "channels": recipe.data.channels,
+        "domain": recipe.data.domain,
+    }  # fmt: skip
 
 
 class PreparedCases:
@@ -168,15 +172,20 @@ class PreparedCases:
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         file = folder / PREPARED_FILE
-        record = json.loads(read_text(file, TrainingError))
+        try:
+            record = json.loads(read_text(file, TrainingError))
+        except ValueError as fault:
+            raise TrainingError(
+                f"is damaged ({fault})", path=file, fix="prepare it again"
+            ) from None
         if record.get("format") != _FORMAT or record.get("version") != _VERSION:
             raise TrainingError(
                 "is not what this anatomark prepare writes", path=file, fix="prepare it again"
             )
         if record["view"] != json.loads(json.dumps(_view(recipe))):
             raise TrainingError(
-                "was prepared with another grid or other intensities than the recipe's", path=file,
-                fix="prepare it again with this recipe",
+                "was prepared with another grid, domain or intensities than the recipe's",
+                path=file, fix="prepare it again with this recipe",
             )  # fmt: skip
         self._folder, self._files = folder, record["files"]
         self.names = tuple(record["names"])
@@ -191,12 +200,12 @@ class PreparedCases:
         """Read one case."""
         file = check_readable(self._folder / self._files[case], TrainingError)
         try:
-            with np.load(file) as held:
+            with file.open("rb") as stream, np.load(stream) as held:
                 return Example(
                     case, held["array"], held["points"], held["present"], held["extent_mm"],
                     json.loads(str(held["statistics"])),
                 )  # fmt: skip
-        except (ValueError, KeyError, OSError, EOFError) as fault:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as fault:
             raise TrainingError(f"is damaged ({fault})", path=file, fix="prepare again") from None
 
 
@@ -248,7 +257,9 @@ def split_cases(cases: Cases, recipe: Recipe) -> tuple[tuple[str, ...], tuple[st
             fix=f"the cohort has the splits {known}; set train = … under [data]",
         )  # fmt: skip
     if cases.splits.get(data.validation):
-        return train, cases.splits[data.validation]
+        validation = cases.splits[data.validation]
+        _no_leak(cases, train, validation)
+        return train, validation
     patients = list(dict.fromkeys(cases.patients[case] for case in train))
     if len(patients) < 2:
         raise UsageError(
@@ -262,6 +273,17 @@ def split_cases(cases: Cases, recipe: Recipe) -> tuple[tuple[str, ...], tuple[st
         tuple(c for c in train if cases.patients[c] not in chosen),
         tuple(c for c in train if cases.patients[c] in chosen),
     )
+
+
+def _no_leak(cases: Cases, train: Sequence[str], validation: Sequence[str]) -> None:
+    known = {cases.patients[case] for case in train}
+    shared = sorted({cases.patients[case] for case in validation} & known)
+    if shared:
+        raise UsageError(
+            f"{', '.join(shared[:3])}{', …' if len(shared) > 3 else ''} would be in training and "
+            "in validation",
+            path=cases.source, fix="name two parts that share no patient under [data]",
+        )  # fmt: skip
 
 
 def never_present(examples: Iterable[Example], names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from anatomark.losses import pooled
 from anatomark.methods import Batch, Method
 from anatomark.methods.base import known
 from anatomark.models.device import channels_last
+from anatomark.models.predicting import in_tiles
 from anatomark.models.recipe import Recipe, TrainingRecipe
 from anatomark.training.batches import CaseBatch
 from anatomark.training.ema import Average
@@ -32,9 +34,15 @@ Save = Callable[[dict[str, Tensor]], None]
 class Loop(lightning.LightningModule):
     """One step of training and of validation."""
 
-    def __init__(self, method: Method, recipe: Recipe, pairs: list[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        method: Method,
+        recipe: Recipe,
+        pairs: list[tuple[int, int]],
+        info: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.method, self.recipe, self.row_pairs = method, recipe, pairs
+        self.method, self.recipe, self.row_pairs, self.info = method, recipe, pairs, info
         decay = recipe.training.ema
         self.average = Average(method, decay) if decay else None
         self.errors: list[Tensor] = []
@@ -53,6 +61,15 @@ class Loop(lightning.LightningModule):
         if self.recipe.training.channels_last:
             images = images.contiguous(memory_format=channels_last(images.ndim - 2))
         return CaseBatch(Batch(images, moved.extent_mm, moved.points, moved.present), batch.cases)
+
+    def on_train_epoch_start(self) -> None:
+        """The last epoch is always judged, whatever ``validate_every`` says."""
+        if self.current_epoch + 1 == self.recipe.training.epochs:
+            self.trainer.check_val_every_n_epoch = 1
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A state says what it is of, so that it can be looked through (``--trust``)."""
+        checkpoint["anatomark"] = self.info
 
     def training_step(self, given: CaseBatch) -> Tensor:
         """The loss of a batch, augmented on the device."""
@@ -131,7 +148,14 @@ class Loop(lightning.LightningModule):
         """Radial errors of one case in the unit of its image."""
         batch = given.batch
         points, present = known(batch)
-        found = self.judged.predict(self.judged(batch))
+        found = self.judged.predict(in_tiles(self.judged, batch))
+        lost = ~found.points.isfinite().all(-1) & present
+        if found.present is None and bool(lost.any()):
+            raise TrainingError(
+                f"the points of {', '.join(given.cases)} are not numbers, at step "
+                f"{self.global_step}",
+                fix="look at the case with anatomark show, or lower the learning rate",
+            )
         apart = (found.points - points) * (batch.extent_mm[:, None] / 2)
         self.errors.append(apart.norm(dim=-1)[present].double())
 
@@ -272,10 +296,23 @@ def run_loop(
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
+    if resume is not None:
+        _check_state(resume)
     trainer.fit(
         loop, training, validation,
         ckpt_path=None if resume is None else str(resume), weights_only=True,
     )  # fmt: skip
+
+
+def _check_state(path: Path) -> None:
+    """A state that cannot be read is the user's to know of, with its name."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as fault:
+        raise TrainingError(
+            f"is damaged ({str(fault).splitlines()[0]})", path=path,
+            fix="train into another folder",
+        ) from None  # fmt: skip
 
 
 def _quiet() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,15 @@ def check_memory(
     half = half_precision(recipe.training.precision, device)
     if device == "cuda":
         try:
-            _step(method, _blank(recipe, size, landmarks, share).to(device), half, device)
+            tried = copy.deepcopy(method)  # running statistics must not see a blank image
+            _step(tried, _blank(recipe, size, landmarks, share).to(device), half, device)
         except torch.OutOfMemoryError:
-            total = torch.cuda.get_device_properties(0).total_memory / _GIB
+            here = torch.cuda.current_device()
+            total = torch.cuda.get_device_properties(here).total_memory / _GIB
             raise TrainingError(
                 f"{what} does not fit in the {total:.0f} GiB of the GPU", fix=fix
             ) from None
         finally:
-            method.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
         return
     needed = estimated_bytes(recipe, method, landmarks, share, half=half)
@@ -55,9 +57,11 @@ def estimated_bytes(
 ) -> float:
     """Bytes that one step keeps for its backward pass, from a step on a smaller image."""
     size = recipe.grid.size[::-1]
-    small = tuple(min(n, 32) for n in size)
-    held = _step(method, _blank(recipe, small, landmarks, 1), half, "cpu")
-    method.zero_grad(set_to_none=True)
+    # At least two voxels on the coarsest level, or statistics have nothing to count.
+    least = max(32, 2 * int(getattr(getattr(method, "network", None), "multiple", 1)))
+    small = tuple(min(n, least) for n in size)
+    tried = copy.deepcopy(method)  # running statistics must not see a blank image
+    held = _step(tried, _blank(recipe, small, landmarks, 1), half, "cpu")
     ratio = float(torch.tensor(size).prod() / torch.tensor(small).prod()) * share
     # The gradients of the largest activations live beside what was kept.
     return 1.5 * held * ratio
@@ -76,12 +80,14 @@ def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) ->
 
 
 def _step(method: Method, batch: Batch, half: bool, device: str) -> int:
-    """Forward and backward once; returns the bytes that were kept in between."""
+    """Forward and backward once; returns the bytes of features that were kept in between."""
     held: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in method.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in weights:  # they do not grow with the image
+            held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     _, present = known(batch)

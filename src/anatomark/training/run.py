@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ import torch
 
 from anatomark import __version__
 from anatomark.data import Cohort
-from anatomark.errors import TrainingError, UsageError, WriteError
+from anatomark.errors import AnatomarkWarning, TrainingError, UsageError, WriteError
 from anatomark.io.files import read_text, write_text
 from anatomark.methods import Method
 from anatomark.models.device import best_device, channels_last, half_precision
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 RECIPE_FILE, CASES_FILE, ENVIRONMENT_FILE = "recipe.toml", "cases.json", "environment.json"
 LAST, BEST = Path("state") / "last.ckpt", Path("state") / "best.safetensors"
+_AGAIN = "train into another folder"
 _PACKAGES = ("torch", "lightning", "numpy", "scipy", "SimpleITK", "pydicom", "safetensors")
 
 
@@ -76,10 +78,15 @@ def train(
             f"a batch of {recipe.training.batch} cannot be divided among {world} devices",
             fix="make training.batch a multiple of the devices",
         )
-    if local_rank() == 0:
+    if first_rank() == 0:
         _check_folder(folder, resume=resume)
     cases = open_cases(data, recipe)
     parts = split_cases(cases, recipe)
+    if len(parts[1]) < world:
+        raise UsageError(
+            f"{len(parts[1])} validation cases cannot be divided among {world} devices",
+            fix="choose fewer devices, or more validation cases",
+        )
     return _trained(recipe, cases, parts, folder, where, resume=resume, bar=bar)
 
 
@@ -100,18 +107,27 @@ def _trained(
     half = half_precision(recipe.training.precision, device)
     method = _fresh(recipe, len(cases.names))
     if device == "cuda":
+        # Each process tries its batch on the GPU that it will have.
+        local = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
+        torch.cuda.set_device(int(local) % torch.cuda.device_count())
         method = method.cuda()
     share = recipe.training.batch // world
     check_memory(recipe, method, len(cases.names), device=device, share=share)
     store = Store(cases, recipe.training.memory_gb)
     _look(store, parts, cases)
-    if local_rank() == 0:
-        _begin(folder, recipe, cases, parts, resume=resume)
+    if first_rank() == 0:
+        computed = {
+            "precision": "bf16" if half else "float32",
+            "device": device,
+            "processes": world,
+        }
+        _begin(folder, recipe, cases, parts, computed, resume=resume)
     rows = {name: row for row, name in enumerate(cases.names)}
-    loop = Loop(method, recipe, [(rows[a], rows[b]) for a, b in cases.pairs])
     info = ModelInfo(
         recipe=recipe.complete(), landmarks=cases.names, pairs=cases.pairs, unit=cases.unit
     )
+    row_pairs = [(rows[a], rows[b]) for a, b in cases.pairs]
+    loop = Loop(method, recipe, row_pairs, info.model_dump(mode="json"))
 
     def keep_best(weights: dict[str, Tensor]) -> None:
         save_model(folder / BEST, info, weights)
@@ -143,8 +159,11 @@ def _trained(
     return load_model(folder / WEIGHTS_FILE if rank() == 0 else folder / BEST)
 
 
-def local_rank() -> int:
-    """Which process of a multi-process run this is; 0 in a run of one."""
+def first_rank() -> int:
+    """Which process of a multi-process run this is, before they have met; 0 in a run of one."""
+    for name in ("RANK", "SLURM_PROCID"):  # torchrun and srun count over all nodes
+        if name in os.environ:
+            return int(os.environ[name])
     return int(os.environ.get("LOCAL_RANK", "0")) + int(os.environ.get("NODE_RANK", "0"))
 
 
@@ -163,7 +182,9 @@ def _fresh(recipe: Recipe, landmarks: int) -> Method:
 
 
 def _look(store: Store, parts: tuple[tuple[str, ...], ...], cases: Cases) -> None:
-    """Read every training case once: faults appear before the first step, not after a night."""
+    """Read every case once: faults appear before the first step, not after a night."""
+    for case in parts[1]:
+        store[case]  # is read, and kept
     absent = never_present((store[case] for case in parts[0]), cases.names)
     if absent:
         raise TrainingError(
@@ -193,43 +214,63 @@ def _begin(
     recipe: Recipe,
     cases: Cases,
     parts: tuple[tuple[str, ...], tuple[str, ...]],
+    computed: Mapping[str, Any],
     *,
     resume: bool,
 ) -> None:
     used = {
         "source": cases.source, "landmarks": list(cases.names),
-        "train": list(parts[0]), "validation": list(parts[1]),
+        "train": list(parts[0]), "validation": list(parts[1]), "computed": dict(computed),
     }  # fmt: skip
-    if resume:
+    if resume and (folder / CASES_FILE).is_file():
         _check_same(folder, recipe, used)
         return
+    # The recipe first: with it, a run that is stopped right here can be gone on with.
+    about = environment()
+    write_text(folder / RECIPE_FILE, format_recipe(recipe))
     try:
-        (folder / "state").mkdir(parents=True)
+        (folder / "state").mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise WriteError(f"cannot be made: {fault.strerror}", path=folder) from None
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(environment(), indent=1))
+    write_text(folder / ENVIRONMENT_FILE, json.dumps(about, indent=1))
     write_text(folder / CASES_FILE, json.dumps(used, indent=1))
-    write_text(folder / RECIPE_FILE, format_recipe(recipe))
 
 
 def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
     import tomllib
 
     path = folder / RECIPE_FILE
-    before = parse_recipe(tomllib.loads(read_text(path, TrainingError)), path)
+    try:
+        raw = tomllib.loads(read_text(path, TrainingError))
+    except tomllib.TOMLDecodeError as fault:
+        raise TrainingError(f"is damaged ({fault})", path=path, fix=_AGAIN) from None
+    before = parse_recipe(raw, path)
     if before.complete() != recipe.complete():
         other = [k for k, v in before.complete().items() if recipe.complete()[k] != v]
         raise UsageError(
             f"was begun with another recipe: {', '.join(other)} differ", path=folder,
             fix=f"go on with {path}",
         )  # fmt: skip
-    then = json.loads(read_text(folder / CASES_FILE, TrainingError))
+    try:
+        then = json.loads(read_text(folder / CASES_FILE, TrainingError))
+    except ValueError as fault:
+        raise TrainingError(f"is damaged ({fault})", path=folder / CASES_FILE, fix=_AGAIN) from None
+    if then.get("computed", used["computed"]) != used["computed"]:
+        text = (
+            f"{folder}: was begun with {_said(then['computed'])} and goes on with "
+            f"{_said(used['computed'])}: it will not be the run it would have been"
+        )
+        warnings.warn(AnatomarkWarning(text), stacklevel=2)
     for key in ("landmarks", "train", "validation"):
         if then[key] != used[key]:
             raise UsageError(
                 f"was begun with other data: {key} differ", path=folder,
                 fix=f"name the cohort that it was begun with: {then['source']}",
             )  # fmt: skip
+
+
+def _said(computed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in computed.items())
 
 
 def environment() -> dict[str, Any]:

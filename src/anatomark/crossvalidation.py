@@ -13,6 +13,7 @@ import numpy as np
 from anatomark.data import Case, Cohort, Landmarks
 from anatomark.errors import UsageError
 from anatomark.inference.detector import Detector
+from anatomark.inference.files import Output, for_file
 from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import read_text, write_text
@@ -122,11 +123,10 @@ def _found(
     found = {}
     for case in fold.select(split=_TEST).cases:
         sample = load_sample(fold, case, grey=recipe.data.channels == 1)
-        marks = detector.detect(sample.image).landmarks
-        found[case.case] = marks
-        write_landmarks(
-            marks, folder / f"{case.case}.{'mrk.json' if marks.unit == 'mm' else 'json'}"
-        )
+        findings = detector.detect(sample.image).findings
+        found[case.case] = findings.landmarks
+        kind: Output = "mrk.json" if findings.landmarks.unit == "mm" else "json"
+        write_landmarks(for_file(findings, kind), folder / f"{case.case}.{kind}")
     return found
 
 

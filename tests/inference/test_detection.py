@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from anatomark import Grid, Image, Landmarks
-from anatomark.errors import ImageError
+from anatomark.errors import AnatomarkWarning, ImageError
 from anatomark.inference import Detector
 from anatomark.inference.flags import (
     EDGE,
     OUTSIDE,
     REPAIRED,
     TOGETHER,
-    UNCOMPARED,
     UNLIKELY,
     Findings,
     findings_of,
@@ -203,10 +202,75 @@ def test_two_models_that_disagree():
 
 
 def test_a_second_model_that_cannot_be_compared_is_said():
+    with pytest.warns(AnatomarkWarning, match="the size of its errors is not known"):
+        Detector(dot_model(), device="cpu", second=dot_model())
+
+
+def test_a_radius_across_the_image_says_nothing_of_its_edge():
     image, point = dot_image()
-    a = Landmarks(NAMES, [point, point])
-    found = findings_of(named_model(NAMES, Checks()), image, a, other=Findings(a, {}, np.nan))
-    assert found.image == (UNCOMPARED,)
+    marks = Landmarks(NAMES, [point, point])
+    wide = Checks(radii=radii_of(500.0, 500.0))
+    assert findings_of(named_model(NAMES, wide), image, marks).flags == {}
+
+
+def test_points_that_are_no_numbers_are_an_error():
+    model = dot_model()
+    broken = model.method.network.forward
+    model.method.network.forward = lambda images: broken(images) * torch.nan
+    with pytest.raises(ImageError, match="found no numbers"):
+        Detector(model, device="cpu").detect(dot_image()[0])
+
+
+def test_points_are_fitted_to_shapes_where_the_recipe_says_so():
+    """Noise of 5 mm on shapes that vary by 0.3 mm: the fit takes most of it away, and says so."""
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(12, 3)) * 20
+    names = tuple("abcdefghijkl")
+    shape = fit_shapes(base + rng.normal(size=(60, 12, 3)) * 0.3)
+    checks = Checks(shape=shape, spread=1.0, fit_spread=4.0)
+    grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
+    image = Image(rng.normal(size=grid.shape), grid)
+    model = named_model(names, checks)
+    fitting = parse_recipe(model.recipe.complete() | {"detection": {"shape": "fit"}})
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    true = (base + rng.normal(size=base.shape) * 0.3) @ turn.T + 7
+    own = np.broadcast_to(25 * np.eye(3), (12, 3, 3))
+    marks = Landmarks(names, true + rng.normal(size=true.shape) * 5, covariance_mm2=own)
+    found = findings_of(replace(model, recipe=fitting), image, marks)
+    before, after = (
+        np.linalg.norm(m.points_mm - true, axis=1).mean() for m in (marks, found.landmarks)
+    )
+    assert after < 0.5 * before
+    assert not any(UNLIKELY in flags for flags in found.flags.values())
+    moved = found.landmarks.meta["moved_by_shape"]
+    apart = np.linalg.norm(found.landmarks.points_mm - marks.points_mm, axis=1)
+    assert list(moved.values()) == pytest.approx(apart, abs=1e-3)
+    # Errors of the pose are left, shared by all: their covariance says so.
+    spread = np.sqrt(np.trace(found.landmarks.covariance_mm2, axis1=1, axis2=2) / 4)
+    assert 0.5 * after < spread.mean() < 2 * after
+    np.testing.assert_array_equal(
+        findings_of(model, image, marks).landmarks.points_mm, marks.points_mm
+    )
+
+
+def test_a_wild_point_does_not_pull_a_fit():
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=(10, 3)) * 20
+    names = tuple("abcdefghij")
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(60, 10, 3)) * 0.3), spread=1.0)
+    grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
+    image = Image(rng.normal(size=grid.shape), grid)
+    model = named_model(names, checks)
+    fitting = parse_recipe(model.recipe.complete() | {"detection": {"shape": "fit"}})
+    points = base + rng.normal(size=base.shape) * 0.5
+    points[3] += 40
+    own = np.broadcast_to(0.25 * np.eye(3), (10, 3, 3))
+    found = findings_of(
+        replace(model, recipe=fitting), image, Landmarks(names, points, covariance_mm2=own)
+    )
+    assert found.flags["d"][-1] == UNLIKELY  # and outside the view, out there
+    assert np.linalg.norm(found.landmarks.points_mm - base, axis=1).max() < 2
 
 
 def test_an_implausible_point_is_flagged_and_repaired_on_request_only():

@@ -201,3 +201,43 @@ def test_errors_of_many_files_do_not_keep_their_images(saved_model, tmp_path):
     gc.collect()
     assert all(o.error is not None for o in outcomes)
     assert sum(type(o) is Image for o in gc.get_objects()) == before
+
+
+def test_a_folder_of_images_is_its_images(saved_model, tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    for n in range(2):
+        write_image(scan(n), tmp_path / "scans" / f"s{n}.nii.gz")
+    (tmp_path / "scans" / "notes.txt").write_text("no image")
+    assert looked(saved_model, tmp_path / "out", tmp_path / "scans") == 0
+    assert "2 of 2 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [(), (0,), (0, 1)])
+def test_the_table_always_has_the_same_columns(saved_model, tmp_path, broken):
+    for n in range(2):
+        path = tmp_path / f"s{n}.nii.gz"
+        write_image(scan(n), path)
+        if n in broken:
+            path.write_bytes(path.read_bytes()[:100])
+    paths = [tmp_path / f"s{n}.nii.gz" for n in range(2)]
+    looked(saved_model, tmp_path / "out", *paths, more=["--no-picture"])
+    head = (tmp_path / "out" / "detections.csv").read_text().splitlines()[0]
+    assert head == "case,image,landmark,unit,x,y,z,confidence,spread,radius,flags,error"
+
+
+def test_the_table_is_a_prediction(saved_model, tmp_path, capsys):
+    """evaluate reads what detect wrote, and both hold the same points."""
+    write_image(scan(), tmp_path / "scan.nii.gz")
+    looked(saved_model, tmp_path / "found", tmp_path / "scan.nii.gz")
+    capsys.readouterr()
+    words = ["evaluate", "--truth", str(tmp_path / "found" / "scan.mrk.json"), "--json"]
+    words += ["--prediction", str(tmp_path / "found" / "detections.csv")]
+    assert main([*words, "--out", str(tmp_path / "e")]) == 0
+    assert json.loads(capsys.readouterr().out)["pooled"]["mre"] < 1e-3
+
+
+def test_what_a_model_does_not_know_is_said(saved_model, tmp_path, capsys):
+    write_image(scan(), tmp_path / "scan.nii.gz")
+    looked(saved_model, tmp_path / "out", tmp_path / "scan.nii.gz")
+    said = capsys.readouterr().out
+    assert "not known to this model, from too few cases: shapes, usual grey values" in said

@@ -10,6 +10,7 @@ import pytest
 from anatomark.errors import ModelError
 from anatomark.models.checks import Checks, learn_checks
 from anatomark.models.conformal import fit_confidence, fit_radii
+from anatomark.models.shapes import fit_shapes
 
 RNG = np.random.default_rng(0)
 ERRORS = RNG.gamma(2, 1, (30, 4))
@@ -22,7 +23,7 @@ STATISTICS = [{"noise": x, "view": 1.0} for x in RNG.uniform(0.1, 0.2, 20).tolis
 def learnt(**changed):
     given = {
         "errors": ERRORS, "confidence": CONFIDENCE, "variance": np.full((30, 4), 4.0),
-        "shapes": SHAPES, "statistics": STATISTICS,
+        "shape": fit_shapes(SHAPES), "statistics": STATISTICS,
     }  # fmt: skip
     return learn_checks(**(given | changed))
 
@@ -37,7 +38,7 @@ def test_each_part_is_learnt_from_its_cases():
 
 
 def test_without_anything_to_learn_from():
-    nothing = learnt(errors=np.full((3, 4), np.nan), shapes=SHAPES[:5], statistics=STATISTICS[:5])
+    nothing = learnt(errors=np.full((3, 4), np.nan), shape=None, statistics=STATISTICS[:5])
     assert nothing.to_record() == {}
     plain = learnt(confidence=None, variance=None)
     assert (plain.trust, plain.spread) == (None, None)

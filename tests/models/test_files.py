@@ -101,7 +101,8 @@ def test_a_pickle_is_not_opened_unless_trusted(tmp_path):
 
 def test_a_trusted_checkpoint_opens(tmp_path):
     weights = make_method(RECIPE, 2).state_dict()
-    torch.save({"anatomark": INFO.model_dump(), "weights": weights}, tmp_path / "mine.pt")
+    state = {f"method.{name}": value for name, value in weights.items()}
+    torch.save({"anatomark": INFO.model_dump(), "state_dict": state}, tmp_path / "mine.pt")
     assert load_model(tmp_path / "mine.pt", trust=True).landmarks == ("a", "b")
 
 
@@ -122,3 +123,18 @@ def test_a_full_disk_leaves_the_old_model(small_disk):
         save_model(path, INFO, large)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_weights_that_are_no_numbers_or_not_those_that_were_saved(tmp_path):
+    weights = make_method(RECIPE, 2).state_dict()
+    name = next(iter(weights))
+    broken = {**weights, name: weights[name] * torch.nan}
+    save_model(tmp_path / "nan.safetensors", INFO, broken)
+    with pytest.raises(ModelError, match="has weights that are not numbers"):
+        load_model(tmp_path / "nan.safetensors")
+    save_model(tmp_path / "whole.safetensors", INFO, weights)
+    content = bytearray((tmp_path / "whole.safetensors").read_bytes())
+    content[-2] ^= 1
+    (tmp_path / "flipped.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match="not those that were saved"):
+        load_model(tmp_path / "flipped.safetensors")

@@ -47,7 +47,15 @@ def test_every_method_can_be_asked_for(method):
         ({"augment": "wild"}, "preset is one of none, light, strong"),
         ({"training": {"batch": 0}}, "training.batch"),
         ({"intensity": {"low": 5, "high": 2}}, "low must be below high"),
-        ({"colour": 1}, "colour: Extra inputs"),
+        ({"colour": 1}, "colour is not known; there is name, method"),
+        ({"training": {"epoch": 2}}, "training.epoch is not known; did you mean epochs?"),
+        ({"gird": {}}, "gird is not known; did you mean grid?"),
+        ({"settings": {"lamda1": 2}}, "settings.lamda1 is not known; did you mean lambda1?"),
+        (
+            {"settings": {"network": {"kind": "unet", "width": [4]}}},
+            "settings.network.unet.width is not known; did you mean widths?",
+        ),
+        ({"grid": {}}, "grid.size is missing"),
         ({"name": "a/b"}, "name"),
     ],
 )

@@ -254,3 +254,19 @@ def test_json_of_a_run_is_one_document(prostates, recipe_file, tmp_path, capsys)
     words = ["train", str(recipe_file(training__epochs=1)), "--data", str(prostates)]
     assert main([*words, "--out", str(tmp_path / "run"), "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 1
+
+
+def test_ctrl_c_says_how_to_go_on(prostates, recipe_file, tmp_path, monkeypatch, capsys):
+    def stop(self, out, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anatomark.training.run.check_memory", lambda *_, **__: None)
+    monkeypatch.setattr(Fang2023, "losses", stop)
+    words = ["train", str(recipe_file()), "--data", str(prostates), "--out", str(tmp_path / "run")]
+    assert main([*words, "--device", "cpu"]) == 130
+    assert "stopped in epoch 1; go on with train --resume" in capsys.readouterr().err
+
+
+def test_too_few_cases_to_fit_shapes(prostates, small_recipe, tmp_path):
+    with pytest.raises(UsageError, match="too few to learn shapes from"):
+        train(small_recipe(detection={"shape": "fit"}), prostates, tmp_path / "run")

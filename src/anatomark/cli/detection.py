@@ -79,7 +79,8 @@ def detect(
     rows = [row for outcome in outcomes for row in _rows(outcome)]
     table = out / DETECTIONS_FILE
     _write_table(rows, table)
-    return _say(outcomes, rows, table, detector.model.info.unit, as_json=as_json)
+    unknown = detector.unknown()
+    return _say(outcomes, rows, table, detector.model.info.unit, unknown, as_json=as_json)
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:
@@ -109,7 +110,11 @@ def _rows(outcome: Any) -> list[dict[str, Any]]:
 def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
     from anatomark.io.files import write_text
 
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    axes = [axis for axis in "xyz" if any(axis in row for row in rows)] or list("xyz")
+    names = [
+        "case", "image", "landmark", "unit", *axes, "confidence", "spread", "radius", "flags",
+        "error",
+    ]  # fmt: skip
     text = io.StringIO()
     table = csv.DictWriter(text, names, restval="", lineterminator="\n")
     table.writeheader()
@@ -122,13 +127,20 @@ def _cell(value: Any) -> Any:
 
 
 def _say(
-    outcomes: list[Any], rows: list[dict[str, Any]], table: Path, unit: str, *, as_json: bool
+    outcomes: list[Any],
+    rows: list[dict[str, Any]],
+    table: Path,
+    unit: str,
+    unknown: list[str],
+    *,
+    as_json: bool,
 ) -> int:
     failed = [o for o in outcomes if o.error is not None]
     if as_json:
         console.say_json({"written": str(table.parent), "failed": len(failed), "points": rows})
     else:
         points = [r for r in rows if "landmark" in r]
+        found = sum(math.isfinite(r["x"]) for r in points)
         if len(outcomes) == 1 and points:
             console.say_table(
                 ["landmark", *_axes(points[0]), f"radius, {unit}", "confidence", "flags"],
@@ -136,9 +148,14 @@ def _say(
             )
         flagged = sum(bool(r["flags"]) for r in points)
         console.say(
-            f"{len(outcomes) - len(failed)} of {len(outcomes)} images, {len(points)} points, "
+            f"{len(outcomes) - len(failed)} of {len(outcomes)} images, {found} points, "
             f"{flagged} with a flag; {table}"
         )
+        if unknown and points:
+            console.say(
+                f"not known to this model, from too few cases: {', '.join(unknown)}; "
+                "nothing is flagged for that"
+            )
     for outcome in failed[:_NAMED]:
         console.say_error(str(outcome.error))
     if len(failed) > _NAMED:

@@ -33,6 +33,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
     thresholds: Thresholds = None,
     split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain of a cohort.")] = None,
     observer: Annotated[
         str | None, typer.Option(help="Whose reading of a cohort is the truth, or mean.")
     ] = None,
@@ -58,8 +59,9 @@ def evaluate(
     _check_out(out)
     with console.Progress("reading the truth") as bar:
         true = read_truth(
-            truth, split=split, observer=observer, repeats=pairs, unit=unit, progress=bar.advance
-        )
+            truth, split=split, domain=domain, observer=observer, repeats=pairs, unit=unit,
+            progress=bar.advance,
+        )  # fmt: skip
     with console.Progress("reading the predictions") as bar:
         found, unused = read_predictions(prediction, true, unit=unit, progress=bar.advance)
     if not found:

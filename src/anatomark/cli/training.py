@@ -52,10 +52,15 @@ def train(
 
     keep_freed_memory()
     chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
-    model = run(
-        chosen, data, out, resume=resume, machine=Machine(device, devices, nodes),
-        bar=sys.stderr.isatty(),
-    )  # fmt: skip
+    try:
+        model = run(
+            chosen, data, out, resume=resume, machine=Machine(device, devices, nodes),
+            bar=sys.stderr.isatty(),
+        )  # fmt: skip
+    except KeyboardInterrupt as stopped:
+        for said in stopped.args:
+            console.say_error(str(said))
+        raise
     trained, unit = model.info.trained, model.info.unit
     if not trained:
         return
@@ -63,7 +68,7 @@ def train(
         console.say_json({"written": str(out), **trained})
     else:  # of several processes, the first one speaks
         console.say(
-            f"{trained['epochs']} epochs, best after {trained['best_epoch'] + 1}: "
+            f"epochs: {trained['epochs']}, best after {trained['best_epoch'] + 1}: "
             f"{trained['validation_mre']:.2f} {unit} mean error on "
             f"{trained['validation_cases']} validation cases"
         )
@@ -156,7 +161,11 @@ def models(as_json: AsJson = False) -> None:
         )
         for r, m in zip(records, found, strict=True)
     ]  # fmt: skip
-    console.say_table(["model", "method", "", "images", "landmarks", "validation error"], rows)
+    if rows:
+        heads = ["model", "method", "", "images", "landmarks", "validation error"]
+        console.say_table(heads, rows)
+    else:
+        console.say("no models come with this installation")
     console.say(f"recipes: {', '.join(shipped_recipes())}")
 
 

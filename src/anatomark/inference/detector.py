@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anatomark.data import Image, Landmarks
-from anatomark.errors import ImageError, UsageError
+from anatomark.errors import AnatomarkWarning, ImageError, UsageError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.inference.flags import Findings, findings_of
 from anatomark.methods import Prediction
 from anatomark.models.device import best_device, half_precision
 from anatomark.models.files import Model, load_model
 from anatomark.models.predicting import placed, predict
-from anatomark.models.preparation import Prepared, prepare
+from anatomark.models.preparation import Prepared, check_kind, prepare
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,20 @@ class Detector:
         if second is not None:
             self._second = Detector(second, device=device, precision=precision, trust=trust)
             _check_alike(self.model, self._second.model)
+            if "radii" not in self.model.info.checks:
+                text = f"{self.model.name}: the size of its errors is not known, so no point is "
+                warnings.warn(
+                    AnatomarkWarning(
+                        f"{text}flagged for disagreeing with {self._second.model.name}"
+                    ),
+                    stacklevel=2,
+                )
+
+    def unknown(self) -> list[str]:
+        """What the model could not learn, in words: there were too few cases, say."""
+        known = self.model.info.checks
+        words = {"radii": "radii of errors", "shape": "shapes", "quality": "usual grey values"}
+        return [said for key, said in words.items() if key not in known]
 
     @property
     def fixed_size(self) -> bool:
@@ -79,10 +94,14 @@ class Detector:
         """What the network will see of an image; needs no network, so it can be done ahead."""
         recipe = self.model.recipe
         _check_modality(image, recipe.modality)
+        check_kind(image, recipe.grid.dimension, recipe.data.channels)
         if image.grid.unit != self.model.info.unit:
             raise ImageError(
                 f"the image is in {image.grid.unit}, the model in {self.model.info.unit}",
-                fix="say its --spacing" if image.grid.unit == "px" else "choose another model",
+                fix="say its --spacing"
+                if image.grid.unit == "px"
+                else "leave --spacing away, or "
+                "give the image without one: this model learnt from pixels",
             )
         return prepare(image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
 
@@ -123,6 +142,10 @@ def to_world(found: Prediction, row: int, grid: Grid, model: Model) -> Landmarks
     present = np.isfinite(points).all(1)
     if found.present is not None:
         present &= found.present[row].numpy()
+    elif not present.all():
+        raise ImageError(
+            "the network found no numbers in it", fix="look at the image with anatomark show"
+        )
     covariance = None
     if found.covariance_mm2 is not None:
         axes: FloatArray = np.asarray(grid.direction)

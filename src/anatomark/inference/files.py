@@ -17,7 +17,8 @@ from anatomark.inference.detector import Detection, Detector
 from anatomark.inference.flags import Findings
 from anatomark.io.cohorts.cases import case_spacing
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import stem_of
+from anatomark.io.files import stem_of, suffix_of
+from anatomark.io.images.kinds import FILE_SUFFIXES
 from anatomark.io.images.reading import read_image
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.metrics.sources import DETECTIONS_FILE
@@ -69,7 +70,7 @@ def sources_of(
                 Source(case.case, case.image, _spacing(cohort, case)) for case in chosen.cases
             ]
         else:
-            found.append(Source(stem_of(given), given, spacing))
+            found += [Source(stem_of(path), path, spacing) for path in _images_of(given)]
     taken: dict[str, Path] = {}
     for source in found:
         other = taken.setdefault(source.name, source.path)
@@ -81,6 +82,14 @@ def sources_of(
     if not found:
         raise UsageError("there is no image to look at", fix="name files, or another split")
     return list({source.name: source for source in found}.values())
+
+
+def _images_of(path: Path) -> list[Path]:
+    """The image files of a folder; anything else, a DICOM folder too, is one image."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    return [p for p in files if suffix_of(p) in FILE_SUFFIXES] or [path]
 
 
 def _spacing(cohort: Any, case: Any) -> Any:

@@ -11,17 +11,18 @@ import numpy as np
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError
 from anatomark.geometry import FloatArray
-from anatomark.models.checks import Checks, raw_statistics
+from anatomark.models.checks import Checks, own_covariance, raw_statistics
 from anatomark.models.files import Model
 from anatomark.models.quality import check_quality, field_of_view, view_check
+from anatomark.models.shape_fit import fit_to_shape
 from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible
 from anatomark.models.shapes import repair as put_back
 
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
 UNLIKELY, REPAIRED, DISAGREE = "unlikely place", "repaired", "models disagree"
 UNLIKE = "unlike the training images"
-UNCOMPARED = "not compared with the second model: the errors of the first are not known"
 TOGETHER = "the points do not fit together, and none stands out"
+_FAR = 10.0  # sizes of the shape: what a point is unsure by that must not pull others
 _VISIBLE = 0.75  # of the ball about a point
 
 
@@ -57,15 +58,16 @@ def findings_of(
     if other is not None:
         _flag_disagreement(trusted, other, radii, flags)
     whole = _unlike(model, image, checks)
-    if other is not None and not np.isfinite(radii).any():
-        whole.append(UNCOMPARED)
     reported = trusted
     if checks.shape is not None:
         axes = _axes(model, image)
-        # Without the covariance of the points: one that admits it is unsure is no more plausible.
-        found = check_shape(checks.shape, trusted.points_mm @ axes)
-        _flag_shape(trusted, found, flags, whole)
-        reported = _repaired(trusted, found, axes, flags) if repair else trusted
+        if model.recipe.detection.shape == "fit":
+            reported = _fitted(trusted, checks, axes, flags, whole)
+        else:
+            # Without the covariance of points: one that admits to be unsure is no more plausible.
+            found = check_shape(checks.shape, trusted.points_mm @ axes)
+            _flag_shape(trusted, found, flags, whole)
+            reported = _repaired(trusted, found, axes, flags) if repair else trusted
     return Findings(
         reported,
         dict(zip(landmarks.names, radii.tolist(), strict=True)),
@@ -112,7 +114,9 @@ def _flag_view(
     grid = image.grid
     view = field_of_view(image.array if image.channels is None else image.array[0])
     points = np.asarray(grid.to_index(landmarks.points_mm))
-    known = np.where(np.isfinite(radii), radii, 2 * grid.spacing.max())
+    # A radius that reaches across the image says nothing about its edge.
+    small = np.isfinite(radii) & (radii < grid.extent.min() / 4)
+    known = np.where(small, radii, 2 * grid.spacing.max())
     parts, centres = (
         view_check(points, view, radius_mm=r, spacing_mm=grid.spacing) for r in (known, 0.0)
     )
@@ -156,6 +160,42 @@ def _flag_shape(
         flags[landmarks.names[row]].append(UNLIKELY)
     if not len(rows) and check.p_whole < ALPHA:
         whole.append(f"{UNLIKELY}: {TOGETHER}")
+
+
+def _fitted(
+    landmarks: Landmarks,
+    checks: Checks,
+    axes: FloatArray,
+    flags: dict[str, list[str]],
+    whole: list[str],
+) -> Landmarks:
+    """All points after the fit that the recipe asks for; ``meta`` says how far each was moved.
+
+    One that no uncertainty of its own explains is flagged, and does not pull the others.
+    """
+    prior = checks.shape
+    if prior is None:
+        return landmarks
+    before = landmarks.points_mm @ axes
+    own = own_covariance(landmarks.covariance_mm2, before.shape)
+    if landmarks.covariance_mm2 is None:
+        own = own * (checks.spread or 1.0)
+    own = axes.T @ own @ axes
+    check = check_shape(prior, before, own)
+    _flag_shape(landmarks, check, flags, whole)
+    for row in np.flatnonzero(implausible(check)) if check.culprit is None else [check.culprit]:
+        own[row] = own[row] + _FAR**2 * np.square(before).mean() * np.eye(len(axes))
+    points, covariance = fit_to_shape(prior, before, own)
+    moved = np.linalg.norm(points - before, axis=1)
+    return replace(
+        landmarks,
+        points_mm=points @ axes.T,
+        covariance_mm2=axes @ covariance @ axes.T * (checks.fit_spread or 1.0),
+        meta={
+            **landmarks.meta,
+            "moved_by_shape": dict(zip(landmarks.names, np.round(moved, 3).tolist(), strict=True)),
+        },
+    )
 
 
 def _repaired(

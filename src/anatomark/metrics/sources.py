@@ -6,6 +6,7 @@ the images have no spacing, in px.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -18,7 +19,7 @@ from anatomark.errors import AnatomarkError, LandmarkError, NoPointsError, Usage
 from anatomark.geometry import Grid, Unit
 from anatomark.io.cohorts.cases import case_grid, case_readings, load_sample, truth_of
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import check_readable, stem_of, suffix_of
+from anatomark.io.files import check_readable, read_text, stem_of, suffix_of
 from anatomark.io.landmarks.formats import (
     LANDMARK_SUFFIXES,
     read_landmark_table,
@@ -82,8 +83,9 @@ def read_truth(
     file = Path(path)
     if _is_cohort(file):
         return _of_cohort(file, split, domain, observer, repeats, progress)
-    if split is not None or observer is not None:
-        option = "split" if split is not None else "observer"
+    given = {"split": split, "domain": domain, "observer": observer}
+    if any(value is not None for value in given.values()):
+        option = next(name for name, value in given.items() if value is not None)
         raise UsageError(f"{option} needs a cohort as truth", path=file, fix="leave it out")
     alone = None if file.is_dir() else file
     marks = _of_folder(file, unit, progress) if alone is None else _of_file(file, unit)
@@ -108,6 +110,9 @@ def _of_cohort(
     cohort = read_cohort(path)
     if observer is not None:
         cohort = replace(cohort, truth=observer)
+    if domain is not None and domain not in cohort.domains:
+        known = ", ".join(d or "(none)" for d in cohort.domains)
+        raise UsageError(f"there is no domain {domain!r}", path=path, fix=f"there is {known}")
     if split is not None and split not in cohort.splits:
         known = ", ".join(s or "(none)" for s in cohort.splits)
         raise UsageError(f"there is no part {split!r}", path=path, fix=f"there is {known}")
@@ -237,10 +242,33 @@ def _fitted(marks: Landmarks, case: str, truth: Truth, file: Path) -> Landmarks:
 
 def _of_file(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
     check_readable(file, LandmarkError)
+    if file.name == DETECTIONS_FILE:
+        return _of_detections(file)
     if suffix_of(file) != ".csv":
         return {stem_of(file): read_landmarks(file)}
     table = read_landmark_table(file, unit=unit)
     return {case or stem_of(file): marks for case, marks in table.items()}
+
+
+def _of_detections(file: Path) -> dict[str, Landmarks]:
+    """The table that detect writes: millimetres in LPS, or pixels, as its column says."""
+    rows: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(read_text(file, LandmarkError).splitlines()):
+        if row.get("landmark"):
+            rows.setdefault(row["case"], []).append(row)
+    try:
+        return {case: _detected(found) for case, found in rows.items()}
+    except (KeyError, ValueError) as fault:
+        raise LandmarkError(
+            f"is not as detect wrote it ({fault})", path=file, fix="detect again"
+        ) from None
+
+
+def _detected(rows: list[dict[str, str]]) -> Landmarks:
+    axes = [axis for axis in "xyz" if any(row.get(axis) for row in rows)] or ["x", "y", "z"]
+    points = [[float(row[axis] or "nan") for axis in axes] for row in rows]
+    unit: Unit = "px" if rows[0]["unit"] == "px" else "mm"
+    return Landmarks([row["landmark"] for row in rows], np.array(points), unit=unit)
 
 
 def _of_folder(folder: Path, unit: Unit | None, progress: Progress | None) -> dict[str, Landmarks]:

@@ -15,7 +15,6 @@ from anatomark.models.conformal import ConfidenceMap, Radii, fit_confidence, fit
 from anatomark.models.quality import QualityRange, fit_quality, image_statistics
 from anatomark.models.recipe import Recipe
 from anatomark.models.shape_model import ShapePrior
-from anatomark.models.shapes import fit_shapes
 
 _VOXELS = 128  # along an axis: enough to know an image by
 
@@ -24,12 +23,14 @@ _VOXELS = 128  # along an axis: enough to know an image by
 class Checks:
     """Each is ``None`` where there were too few cases, or the method gives nothing to learn from.
 
-    ``spread`` is the factor by which covariances have to grow to match the errors.
+    ``spread`` is the factor by which covariances of the network have to grow to match its errors,
+    ``fit_spread`` the same after a fit to the shapes, where the recipe asks for one.
     """
 
     radii: Radii | None = None
     trust: ConfidenceMap | None = None
     spread: float | None = None
+    fit_spread: float | None = None
     shape: ShapePrior | None = None
     quality: QualityRange | None = None
 
@@ -46,7 +47,7 @@ class Checks:
         }  # fmt: skip
         try:
             found: dict[str, Any] = {
-                k: float(v) if k == "spread" else kinds[k].from_record(v) for k, v in record.items()
+                k: kinds[k].from_record(v) if k in kinds else float(v) for k, v in record.items()
             }
         except (KeyError, TypeError, ValueError):
             raise ModelError(
@@ -61,24 +62,31 @@ def learn_checks(
     errors: FloatArray,
     confidence: FloatArray | None,
     variance: FloatArray | None,
-    shapes: FloatArray,
+    shape: ShapePrior | None,
     statistics: Sequence[Mapping[str, float]],
 ) -> Checks:
     """Learn from the validation cases what errors are like, from the training cases the rest.
 
     ``errors``, raw ``confidence`` and ``variance`` (of all axes together) are ``(N, L)``, NaN
-    where absent; ``shapes`` ``(M, L, D)``; ``statistics`` those of ``raw_statistics``.
+    where absent; ``shape`` and ``statistics`` (those of ``raw_statistics``) are of training cases.
     """
-    shape, quality = fit_shapes(shapes), fit_quality(statistics)
+    quality = fit_quality(statistics)
     if not np.isfinite(errors).any():
         return Checks(shape=shape, quality=quality)
     return Checks(
         fit_radii(errors, None if variance is None else np.sqrt(variance)),
         None if confidence is None else _trust(confidence, errors),
-        None if variance is None else _growth(variance, errors),
-        shape,
-        quality,
+        None if variance is None else growth(variance, errors),
+        shape=shape,
+        quality=quality,
     )
+
+
+def own_covariance(covariance_mm2: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
+    """Covariances ``(L, D, D)`` of points of a ``shape``; 1 mm² each where a method gives none."""
+    if covariance_mm2 is not None:
+        return covariance_mm2
+    return np.broadcast_to(np.eye(shape[-1]), (*shape, shape[-1])).copy()
 
 
 def _trust(confidence: FloatArray, errors: FloatArray) -> ConfidenceMap | None:
@@ -89,8 +97,8 @@ def _trust(confidence: FloatArray, errors: FloatArray) -> ConfidenceMap | None:
     return fit_confidence(confidence, errors, tolerance)
 
 
-def _growth(variance: FloatArray, errors: FloatArray) -> float | None:
-    """The factor that makes variances as large as squared errors, on average."""
+def growth(variance: FloatArray, errors: FloatArray) -> float | None:
+    """The factor that makes variances (of all axes together) as large as squared errors."""
     both = np.isfinite(errors) & np.isfinite(variance)
     total = float(variance[both].sum())
     return float((errors[both] ** 2).sum() / total) if total > 0 else None

@@ -5,6 +5,7 @@ Nothing in it is executed: pickled checkpoints (``.ckpt``, ``.pt``) are refused 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "anatomark-model", 1
 WEIGHTS_FILE = "model.safetensors"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-_KEY = "anatomark"
+_KEY, _DIGEST = "anatomark", "sha256"
 
 
 class ModelInfo(BaseModel):
@@ -80,7 +81,8 @@ def save_model(path: str | PathLike[str], info: ModelInfo, weights: dict[str, Te
     from safetensors.torch import save
 
     plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    content = save(plain, metadata={_KEY: info.model_dump_json()})
+    digest = {_KEY: info.model_dump_json(), _DIGEST: _digest(plain)}
+    content = save(plain, metadata=digest)
     with writing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -134,7 +136,8 @@ def _read(file: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
 
     try:
         with safe_open(file, framework="pt") as opened:
-            record = (opened.metadata() or {}).get(_KEY)
+            header = opened.metadata() or {}
+            record = header.get(_KEY)
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as fault:
         raise ModelError(
@@ -145,7 +148,22 @@ def _read(file: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
             "holds weights, but not of anatomark: it has no recipe", path=file,
             fix="name a model.safetensors that anatomark train wrote",
         )  # fmt: skip
+    if header.get(_DIGEST, _digest(weights)) != _digest(weights):
+        raise ModelError(
+            "its weights are not those that were saved", path=file, fix="copy or train it again"
+        )
     return _info(record, file), weights
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 of all weights, in the order of their names."""
+    import torch
+
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        total.update(name.encode())
+        total.update(weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def _info(record: str, file: Path) -> ModelInfo:
@@ -198,5 +216,11 @@ def _fill(method: Method, weights: dict[str, Tensor], file: Path) -> None:
             f"its weights are of another network: {len(missing)} missing, {len(foreign)} unknown, "
             f"{len(other)} of another shape, such as {wrong[0]}",
             path=file, fix="use the weights with the recipe that they were trained by",
+        )  # fmt: skip
+    lost = [k for k, v in weights.items() if v.is_floating_point() and not bool(v.isfinite().all())]
+    if lost:
+        raise ModelError(
+            f"has weights that are not numbers, such as {lost[0]}", path=file,
+            fix="copy or train it again",
         )  # fmt: skip
     method.load_state_dict(weights)

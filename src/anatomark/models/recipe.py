@@ -6,11 +6,12 @@ Sizes and spacings are in x, y(, z) order, in the unit of the cohort's images.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -170,7 +171,13 @@ class Recipe(_Part):
     def _method(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}, not {self.method!r}")
-        self.config().check_grid(self.grid.size, windows=self.grid.spacing is not None)
+        try:
+            config = self.config()
+        except ValidationError as fault:
+            table = method_named(self.method).Config
+            found = [_problem(e, table, "settings.") for e in fault.errors(include_url=False)]
+            raise ValueError("; ".join(found)) from None
+        config.check_grid(self.grid.size, windows=self.grid.spacing is not None)
         return self
 
     def config(self) -> MethodConfig:
@@ -233,11 +240,39 @@ def parse_recipe(raw: Mapping[str, Any], path: str | PathLike[str] | None = None
     try:
         return Recipe.model_validate(dict(raw))
     except ValidationError as fault:
-        problems = "; ".join(
-            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"])))
-            for e in fault.errors(include_url=False)
-        )
+        problems = "; ".join(_problem(e) for e in fault.errors(include_url=False))
         raise UsageError(f"is not a sound recipe: {problems}", path=path) from None
+
+
+def _problem(error: Any, table: type[BaseModel] = Recipe, prefix: str = "") -> str:
+    """One mistake in the words of the recipe, whose part ``table`` is behind ``prefix``."""
+    place = prefix + ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    if error["type"] != "extra_forbidden":
+        return ": ".join(filter(None, (place, error["msg"].removeprefix("Value error, "))))
+    known = _keys(table, error["loc"][:-1])
+    near = get_close_matches(str(error["loc"][-1]), known, 1)
+    said = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+    return f"{place} is not known; {said}"
+
+
+def _keys(table: Any, path: Sequence[Any]) -> list[str]:
+    """What a table of a recipe may hold."""
+    for place, part in enumerate(path):
+        if part not in table.model_fields:
+            continue  # the kind of one of several tables, chosen below
+        kinds = [table.model_fields[part].annotation]
+        kinds += [k for kind in kinds for k in get_args(kind)]
+        tables = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        if not tables:
+            return []
+        kind = path[place + 1] if place + 1 < len(path) else None
+        own = [
+            t for t in tables if "kind" in t.model_fields and t.model_fields["kind"].default == kind
+        ]
+        table = (own or tables)[0]
+    return list(table.model_fields)
 
 
 def format_recipe(recipe: Recipe) -> str:

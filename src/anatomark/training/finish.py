@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.methods import Method
 from anatomark.metrics.records import plain
 from anatomark.metrics.statistics import summarise
-from anatomark.models.checks import Checks, learn_checks
+from anatomark.models.checks import Checks, growth, learn_checks, own_covariance
 from anatomark.models.files import WEIGHTS_FILE, Model, save_model
 from anatomark.models.predicting import placed, predict
+from anatomark.models.shape_fit import fit_to_shape
+from anatomark.models.shape_model import ShapePrior
+from anatomark.models.shapes import fit_shapes
 from anatomark.training.batches import at_least
 from anatomark.training.card import model_card
 from anatomark.training.cases import Example, Store
@@ -51,32 +57,70 @@ def _looked_at(
     half: bool,
 ) -> tuple[Checks, FloatArray]:
     method = placed(best.method, best.recipe.grid.dimension, device)
-    rows: list[tuple[FloatArray, ...]] = []
-    for example in (at_least(store[case], best.recipe.grid.size) for case in parts[1]):
-        found = predict(method, [example.array], [example.extent_mm], device=device, half=half)
-        absent = ~example.present
-        apart = (found.points[0].numpy() - example.points) * example.extent_mm / 2
-        blank = np.full(len(absent), np.nan)
-        trust = blank if found.confidence is None else found.confidence[0].double().numpy()
-        spread = blank
-        if found.covariance_mm2 is not None:
-            spread = found.covariance_mm2[0].double().numpy().trace(axis1=1, axis2=2)
-        rows.append(
-            tuple(
-                np.where(absent, np.nan, v) for v in (np.linalg.norm(apart, axis=1), trust, spread)
-            )
-        )
-    errors, confidence, variance = (np.array(column) for column in zip(*rows, strict=True))
     training = list(_training(store, parts[0]))
+    prior = fit_shapes(np.array([shape for shape, _ in training]))
+    looks = [
+        _look_at(method, at_least(store[case], best.recipe.grid.size), device=device, half=half)
+        for case in parts[1]
+    ]
+    best.method.cpu()
+    plain_spread = None
+    if best.recipe.detection.shape == "fit" and prior is not None:
+        plain_spread = growth(
+            *(np.array(v) for v in zip(*map(_variance_and_error, looks), strict=True))
+        )
+        looks = [_fitted(prior, look, plain_spread or 1.0) for look in looks]
+    variance, errors = (np.array(v) for v in zip(*map(_variance_and_error, looks), strict=True))
+    confidence = np.array([np.where(look.absent, np.nan, look.confidence) for look in looks])
+    known = looks[0].known_covariance or plain_spread is not None
     checks = learn_checks(
         errors=errors,
         confidence=confidence if np.isfinite(confidence).any() else None,
-        variance=variance if np.isfinite(variance).any() else None,
-        shapes=np.array([shape for shape, _ in training]),
+        variance=variance if known and np.isfinite(variance).any() else None,
+        shape=prior,
         statistics=[statistics for _, statistics in training],
     )
-    best.method.cpu()
+    if plain_spread is not None:
+        checks = replace(checks, spread=plain_spread, fit_spread=checks.spread)
     return checks, errors
+
+
+class _Look(NamedTuple):
+    """What the network says of one case, in mm along the axes of its grid."""
+
+    points: FloatArray
+    truth: FloatArray
+    absent: NDArray[np.bool_]
+    confidence: FloatArray
+    covariance: FloatArray
+    known_covariance: bool
+
+
+def _look_at(method: Method, example: Example, *, device: str, half: bool) -> _Look:
+    found = predict(method, [example.array], [example.extent_mm], device=device, half=half)
+    points = found.points[0].double().numpy() * example.extent_mm / 2
+    blank = np.full(len(points), np.nan)
+    covariance = None if found.covariance_mm2 is None else found.covariance_mm2[0].double().numpy()
+    return _Look(
+        points,
+        example.points * example.extent_mm / 2,
+        ~example.present,
+        blank if found.confidence is None else found.confidence[0].double().numpy(),
+        own_covariance(covariance, points.shape),
+        covariance is not None,
+    )
+
+
+def _fitted(prior: ShapePrior, look: _Look, spread: float) -> _Look:
+    # Every point is found, also one that is absent in truth: so will it be in detection.
+    points, covariance = fit_to_shape(prior, look.points, look.covariance * spread)
+    return look._replace(points=points, covariance=covariance)
+
+
+def _variance_and_error(look: _Look) -> tuple[FloatArray, FloatArray]:
+    variance = look.covariance.trace(axis1=1, axis2=2)
+    error = np.linalg.norm(look.points - look.truth, axis=1)
+    return np.where(look.absent, np.nan, variance), np.where(look.absent, np.nan, error)
 
 
 def _training(

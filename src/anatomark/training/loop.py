@@ -298,10 +298,17 @@ def run_loop(
     )
     if resume is not None:
         _check_state(resume)
-    trainer.fit(
-        loop, training, validation,
-        ckpt_path=None if resume is None else str(resume), weights_only=True,
-    )  # fmt: skip
+    try:
+        trainer.fit(
+            loop, training, validation,
+            ckpt_path=None if resume is None else str(resume), weights_only=True,
+        )  # fmt: skip
+    except SystemExit:
+        if trainer.interrupted:  # Lightning turns Ctrl-C into an exit
+            raise KeyboardInterrupt(
+                f"stopped in epoch {loop.current_epoch + 1}; go on with train --resume"
+            ) from None
+        raise
 
 
 def _check_state(path: Path) -> None:

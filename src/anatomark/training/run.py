@@ -33,6 +33,7 @@ from anatomark.models.files import (
     save_model,
 )
 from anatomark.models.recipe import Recipe, format_recipe, parse_recipe
+from anatomark.models.shapes import MIN_CASES
 from anatomark.training.batches import TrainingBatches, ValidationBatches
 from anatomark.training.cases import Cases, Store, never_present, open_cases, split_cases
 from anatomark.training.finish import finish
@@ -82,6 +83,11 @@ def train(
         _check_folder(folder, resume=resume)
     cases = open_cases(data, recipe)
     parts = split_cases(cases, recipe)
+    if recipe.detection.shape == "fit" and len(parts[0]) < MIN_CASES:
+        raise UsageError(
+            f"{len(parts[0])} training cases are too few to learn shapes from",
+            fix=f'needs {MIN_CASES}, or shape = "check" under [detection]',
+        )
     if len(parts[1]) < world:
         raise UsageError(
             f"{len(parts[1])} validation cases cannot be divided among {world} devices",

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from anatomark import __version__
-from anatomark.data import Cohort, Sample
+from anatomark.data import Cohort, Landmarks, Sample
 from anatomark.datasets.phantoms import PHANTOMS, Phantom
 from anatomark.datasets.phantoms.cohorts import write_phantoms
+from anatomark.inference.detector import Detector
+from anatomark.inference.files import for_file
+from anatomark.inference.flags import Findings
 from anatomark.io.cohorts.files import load_sample
+from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.metrics.evaluation import evaluate
+from anatomark.metrics.report import write_evaluation
+from anatomark.metrics.sources import read_truth
+from anatomark.metrics.tables import rows_of
 from anatomark.pages import Page
 from anatomark.pictures import draw, save_picture
+
+_CASES = 6
 
 
 def run_demo(
@@ -32,7 +44,10 @@ def run_demo(
         )
         _section(page, kind, cohort, out / "pictures")
         if progress is not None:
-            progress(number, len(PHANTOMS))
+            progress(number, len(PHANTOMS) + 1)
+    detection(page, out, seed=seed)
+    if progress is not None:
+        progress(len(PHANTOMS) + 1, len(PHANTOMS) + 1)
     page.heading("Files")
     page.text(
         "Each phantom is a cohort in the folder phantoms beside this page: images, landmarks, "
@@ -70,3 +85,60 @@ def _table(sample: Sample) -> tuple[list[str], list[list[str]]]:
         for name, point in zip(marks.names, marks.points_mm, strict=True)
     ]
     return headers, rows
+
+
+# -- detection with the models that come with the package ------------------------------------------
+
+
+def detection(page: Page, out: Path, *, seed: int) -> None:
+    """Detect the landmarks of fresh prostate phantoms, and measure it against their truth."""
+    cohort = write_phantoms(
+        "prostate", out / "phantoms" / "detection", cases=_CASES, seed=seed + 900_000,
+        shape=(32, 64, 64), overwrite=True,
+    )  # fmt: skip
+    page.heading("Detection in MR and ultrasound")
+    page.text(
+        f"Two small models (Fang 2023, trained on phantoms) look at {_CASES} fresh pairs. The "
+        "pictures show found points, the tables compare them with the truth."
+    )
+    for domain in ("mr", "us"):
+        detector = Detector(f"prostate-phantom-{domain}")
+        cases = [case for case in cohort.cases if case.domain == domain]
+        samples = {case.case: load_sample(cohort, case) for case in cases}
+        found = {name: detector.detect(s.image).findings for name, s in samples.items()}
+        folder = out / "detected" / domain
+        for name, findings in found.items():
+            write_landmarks(for_file(findings, "mrk.json"), folder / f"{name}.mrk.json")
+        first = next(iter(samples))
+        page.picture(
+            draw(samples[first].image, found[first].landmarks),
+            f"{first}: what was found",
+        )
+        page.table(*_compared(samples[first], found[first]))
+        _measured(page, out, cohort, domain, {n: f.landmarks for n, f in found.items()})
+
+
+def _compared(sample: Sample, findings: Findings) -> tuple[list[str], list[list[str]]]:
+    marks, truth = findings.landmarks, sample.landmarks
+    headers = ["landmark", "error (mm)", "95 % radius (mm)", "confidence", "flags"]
+    if truth is None or marks.confidence is None:
+        return headers, []
+    apart = np.linalg.norm(marks.points_mm - truth.points_mm, axis=1)
+    return headers, [
+        [
+            name, f"{apart[row]:.1f}", f"{findings.radius[name]:.1f}",
+            f"{marks.confidence[row]:.2f}", "; ".join(findings.flags.get(name, ())) or "–",
+        ]
+        for row, name in enumerate(marks.names)
+    ]  # fmt: skip
+
+
+def _measured(
+    page: Page, out: Path, cohort: Cohort, domain: str, found: Mapping[str, Landmarks]
+) -> None:
+    truth = read_truth(cohort.root)
+    result = evaluate(truth, found, said=domain, draws=500)
+    report = write_evaluation(result, out / "evaluation" / domain)
+    headers, rows = rows_of([*result.landmarks, result.pooled], result.table.unit, first="landmark")
+    page.table(headers, rows)
+    page.text(f"All of it: {report.relative_to(out)}")

@@ -13,7 +13,6 @@ import numpy as np
 
 from anatomark.geometry import FloatArray
 from anatomark.metrics.errors import ErrorTable
-from anatomark.metrics.plots import tukey
 from anatomark.pictures import PLANES, colours
 
 if TYPE_CHECKING:
@@ -81,10 +80,22 @@ def ellipses(table: ErrorTable, *, thresholds: Sequence[float]) -> Figure:
 
 
 def _half_width(offsets: FloatArray) -> float:
-    """Half a cell: nearly all errors fit in; wild ones are counted at the edge instead."""
+    """Half a cell: all ellipses fit in, unless wild errors stretch one; those are only counted."""
     size = np.abs(offsets[np.isfinite(offsets)])
-    wanted = min(1.4 * float(np.percentile(size, 95)), tukey(size)) if size.size else 1.0
+    if not size.size:
+        return 1.0
+    reach = 1.05 * max(_reach(offsets[:, k]) for k in range(offsets.shape[1]))
+    most = 2.5 * float(np.percentile(size, 95))
+    wanted = min(max(reach, 1.05 * float(np.percentile(size, 99))), most)
     return float(f"{wanted:.2g}") or 1.0
+
+
+def _reach(offsets: FloatArray) -> float:
+    """How far the 95 % ellipse of errors ``(N, D)`` comes from 0 along an axis."""
+    known = offsets[np.isfinite(offsets).all(axis=1)]
+    if len(known) < 3:
+        return 0.0
+    return float((np.abs(known.mean(axis=0)) + _RADIUS_95 * known.std(axis=0, ddof=1)).max())
 
 
 def _across(count: int, planes: int) -> int:

@@ -185,3 +185,18 @@ def test_names_are_not_formulas(name, tmp_path):
     deep = Image(np.random.default_rng(0).normal(size=(9, 9, 9)), Grid((9, 9, 9), [1, 1, 1]))
     save_picture(draw(flat, Landmarks([name], [[10.0, 10]]), title=name), tmp_path / "a.png")
     save_picture(draw(deep, Landmarks([name], [[4.0, 4, 4]]), title=name), tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_radius_is_a_ring_in_the_unit_of_the_image(dimension):
+    grid = Grid((30, 40, 50)[-dimension:], (0.5,) * dimension)
+    image = Image(np.random.default_rng(0).random(grid.shape), grid)
+    points = Landmarks(["a", "b"], [[8.0] * dimension, [12.0] * dimension])
+    figure = draw(image, points, radius={"a": 3.0, "b": np.nan})
+    rings = [p for axes in figure.axes for p in axes.patches if hasattr(p, "radius")]
+    # Light on dark; in three planes of the volume. A radius that is not known has no ring.
+    assert len(rings) == 2 * (1 if dimension == 2 else 3)
+    assert {(ring.center, ring.radius) for ring in rings} == {((8.0, 8.0), 3.0)}
+    assert "ring" in figure._supxlabel.get_text()
+    assert draw(image, points)._supxlabel is None
+    plt.close("all")

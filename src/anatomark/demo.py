@@ -111,7 +111,7 @@ def detection(page: Page, out: Path, *, seed: int) -> None:
             write_landmarks(for_file(findings, "mrk.json"), folder / f"{name}.mrk.json")
         first = next(iter(samples))
         page.picture(
-            draw(samples[first].image, found[first].landmarks),
+            draw(samples[first].image, found[first].landmarks, radius=found[first].radius),
             f"{first}: what was found",
         )
         page.table(*_compared(samples[first], found[first]))

@@ -6,7 +6,7 @@ point, oblique grids included: patient left is on the right of axial and coronal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -56,8 +56,17 @@ PLANES = (
 )
 
 
-def draw(image: Image, landmarks: Landmarks | None = None, *, title: str = "") -> Figure:
-    """Draw the image with its landmarks; a volume as three planes through each present point."""
+def draw(
+    image: Image,
+    landmarks: Landmarks | None = None,
+    *,
+    title: str = "",
+    radius: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw the image with its landmarks; a volume as three planes through each present point.
+
+    ``radius`` of some landmarks, in the unit of the image, is drawn as a ring; NaN draws none.
+    """
     if landmarks is not None and landmarks.dimension != image.grid.dimension:
         raise GeometryError(
             f"the image is {image.grid.dimension}D, the landmarks are {landmarks.dimension}D"
@@ -68,9 +77,10 @@ def draw(image: Image, landmarks: Landmarks | None = None, *, title: str = "") -
             fix="give the image its spacing",
         )
     flat = _shown(image)
+    rings = {name: r for name, r in (radius or {}).items() if np.isfinite(r)}
     if image.grid.dimension == 2:
-        return _draw_flat(flat, landmarks, title)
-    return _draw_planes(flat, landmarks, title)
+        return _draw_flat(flat, landmarks, title, rings)
+    return _draw_planes(flat, landmarks, title, rings)
 
 
 def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
@@ -116,7 +126,9 @@ def _window(array: NDArray[Any]) -> tuple[float, float]:
 # -- 2D ------------------------------------------------------------------------------------------
 
 
-def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
+def _draw_flat(
+    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float]
+) -> Figure:
     import matplotlib.pyplot as plt
 
     grid = image.grid
@@ -143,11 +155,13 @@ def _draw_flat(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
         spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
         names = [n for n, p in zip(landmarks.names, here, strict=True) if p]
         _mark(axes, spots)
+        for name, spot in zip(names, spots, strict=True):
+            _ring(axes, spot, rings.get(name))
         axes.set_xlim(*extent[:2])
         axes.set_ylim(*extent[2:])
         figure.draw_without_rendering()
         place_labels(axes, spots, names)
-        _note(figure, landmarks, grid)
+        _note(figure, landmarks, grid, rings)
     return figure
 
 
@@ -165,8 +179,17 @@ def _mark(axes: Axes, spots: FloatArray, size: float = 60) -> None:
     axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=MARK, linewidths=1.2)
 
 
-def _note(figure: Figure, landmarks: Landmarks, grid: Grid) -> None:
-    """Name what cannot be seen: absent landmarks, and those beside the image."""
+def _ring(axes: Axes, spot: FloatArray, radius: float | None) -> None:
+    from matplotlib.patches import Circle
+
+    if radius is not None:
+        for colour, width in ((OUTLINE, 1.6), (MARK, 0.7)):
+            ring = Circle((spot[0], spot[1]), radius, fill=False, color=colour, linewidth=width)
+            axes.add_patch(ring)
+
+
+def _note(figure: Figure, landmarks: Landmarks, grid: Grid, rings: Mapping[str, float]) -> None:
+    """Name what cannot be seen, absent landmarks and those beside the image, and what rings are."""
     absent = [n for n, p in zip(landmarks.names, landmarks.present, strict=True) if not p]
     beside = landmarks.present & ~grid.contains(np.nan_to_num(landmarks.points_mm))
     outside = [n for n, out in zip(landmarks.names, beside, strict=True) if out]
@@ -175,6 +198,7 @@ def _note(figure: Figure, landmarks: Landmarks, grid: Grid) -> None:
         for what, names in (("absent", absent), ("outside the image", outside))
         if names
     ]
+    notes += ["ring: radius that holds the error"] if rings else []
     if notes:
         figure.supxlabel("; ".join(notes), fontsize=8, parse_math=False)
 
@@ -182,7 +206,9 @@ def _note(figure: Figure, landmarks: Landmarks, grid: Grid) -> None:
 # -- 3D ------------------------------------------------------------------------------------------
 
 
-def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figure:
+def _draw_planes(
+    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float]
+) -> Figure:
     import matplotlib.pyplot as plt
 
     rows, planes = _rows(image, landmarks), _planes_worth_showing(image.grid)
@@ -206,6 +232,7 @@ def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figur
         for axes, plane in zip(trio, planes, strict=True):
             axes.set_visible(True)
             draw_plane(axes, image, plane, point, window=window, mark=landmarks is not None)
+            _ring(axes, point[[plane.right, plane.down]], rings.get(name))
         place = ", ".join(f"{value:.1f}" for value in point)
         where = "" if image.grid.contains(point) else "\noutside the image"
         label = f"{name}\n({place}) {image.grid.unit}{where}"
@@ -215,7 +242,7 @@ def _draw_planes(image: Image, landmarks: Landmarks | None, title: str) -> Figur
     if title:
         figure.suptitle(title, fontsize=10, parse_math=False)
     if landmarks is not None:
-        _note(figure, landmarks, image.grid)
+        _note(figure, landmarks, image.grid, rings)
     return figure
 
 
@@ -277,6 +304,8 @@ def draw_plane(
 
 def _scale_bar(axes: Axes, extent: tuple[float, float, float, float], unit: str) -> None:
     """A bar of a round length, a sixth to a third of the width, in the lower left corner."""
+    from matplotlib import patheffects
+
     left, right, bottom, top = extent
     wanted = (right - left) / 3
     power = 10.0 ** np.floor(np.log10(wanted))
@@ -285,7 +314,10 @@ def _scale_bar(axes: Axes, extent: tuple[float, float, float, float], unit: str)
     axes.plot([x, x + length], [y, y], color=OUTLINE, linewidth=3, solid_capstyle="butt")
     axes.plot([x, x + length], [y, y], color=MARK, linewidth=1.2, solid_capstyle="butt")
     label = f"{length:g} {unit}"
-    axes.text(x, y + 0.03 * (top - bottom), label, fontsize=5, color=MARK, va="bottom")
+    axes.text(
+        x, y + 0.03 * (top - bottom), label, fontsize=5.5, color=MARK, va="bottom",
+        path_effects=[patheffects.withStroke(linewidth=1.5, foreground=OUTLINE)],
+    )  # fmt: skip
 
 
 def cut(

@@ -227,7 +227,7 @@ def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, pictur
         marks = for_file(outcome.detection.findings, output)
         write_landmarks(marks, path, grid=read.image.grid)
         if picture:
-            _draw(read.image, outcome.detection.findings.landmarks, path, outcome.source.name)
+            _draw(read.image, outcome.detection.findings, path, outcome.source.name)
     except AnatomarkError as fault:
         return replace(outcome, detection=None, error=_bare(fault))
     except (MemoryError, RuntimeError, ValueError) as fault:
@@ -237,10 +237,11 @@ def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, pictur
     return replace(outcome, written=path)
 
 
-def _draw(image: Image, landmarks: Landmarks, path: Path, title: str) -> None:
+def _draw(image: Image, findings: Findings, path: Path, title: str) -> None:
     from anatomark.pictures import draw, save_picture
 
-    save_picture(draw(image, landmarks, title=title), path.with_name(f"{title}.png"))
+    drawn = draw(image, findings.landmarks, title=title, radius=findings.radius)
+    save_picture(drawn, path.with_name(f"{title}.png"))
 
 
 def for_file(findings: Findings, output: Output) -> Landmarks:

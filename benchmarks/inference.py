@@ -22,9 +22,10 @@ def measure(kind: str, size: int, landmarks: int, device: str) -> dict[str, floa
 
     from anatomark.methods.base import Maps
     from anatomark.methods.fang2023 import Fang2023, Fang2023Config
-    from anatomark.models.device import half_precision
+    from anatomark.models.device import half_precision, keep_freed_memory
     from anatomark.models.predicting import placed, predict
 
+    keep_freed_memory()  # as the commands do
     torch.manual_seed(0)
     method = Fang2023(Fang2023Config(), landmarks=landmarks, dimension=3, channels=1)
     method = placed(method, 3, device)
@@ -47,7 +48,7 @@ def measure(kind: str, size: int, landmarks: int, device: str) -> dict[str, floa
     extent = np.full(3, 100.0)
     half = half_precision("auto", device)
     seconds = []
-    for _ in range(2 if device == "cpu" else 5):
+    for _ in range(3 if device == "cpu" else 5):
         start = time.perf_counter()
         predict(method, [volume], [extent], device=device, half=half)
         seconds.append(time.perf_counter() - start)

@@ -174,3 +174,16 @@ def test_only_the_gradient_has_the_size_of_the_maps(monkeypatch):
     sizes = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     large = [a for a, n in sizes.items() if n * 4 > maps.nbytes]
     assert set(large) - {maps.data_ptr()} == {gradient.data_ptr()}
+
+
+def test_a_sharp_map_leaves_no_denormal_numbers_in_the_gradient():
+    """Processors compute with them so slowly that a sharp network would train ten times slower."""
+    maps = torch.zeros(1, 1, 6, 8, 10)
+    maps[..., 3, 4, 5:7] = torch.tensor([60.0, 59.0])
+    maps[..., 0, :, :] = -40.0  # exp(-100) is denormal in float32
+    maps.requires_grad_()
+    found = expect(maps, torch.tensor([[10.0, 8.0, 6.0]]), target=torch.full((1, 1, 3), 0.7))
+    (found.points.sum() + found.covariance_mm2.sum() + found.distance_mm.sum()).backward()
+    size = maps.grad.abs()
+    assert size.max() > 1e-3
+    assert not ((size > 0) & (size < torch.finfo(torch.float32).tiny)).any()

@@ -34,18 +34,20 @@ def test_every_model_has_a_card_and_all_are_small():
 def test_points_and_radii_hold_on_fresh_cases(fresh, domain):
     """Split-conformal: 95 % of the errors of fresh cases are within the radius, give or take."""
     detector = Detector(f"prostate-phantom-{domain}", device="cpu")
-    errors, radii, flagged = [], [], 0
+    errors, radii, flagged = [], [], []
     for case in fresh.select(domain=domain).cases:
         sample = load_sample(fresh, case)
         found = detector.detect(sample.image)
         apart = found.landmarks.points_mm - sample.landmarks.points_mm
         errors.append(np.linalg.norm(apart, axis=1))
         radii.append([found.findings.radius[name] for name in found.landmarks.names])
-        flagged += len(found.findings.flags)
-    errors, radii = np.array(errors), np.array(radii)
+        flagged.append([name in found.findings.flags for name in found.landmarks.names])
+    errors, radii, flagged = np.array(errors), np.array(radii), np.array(flagged)
     validated = detector.model.info.trained["validation_mre"]
     assert errors.mean() < 1.5 * validated
     # 60 points of 20 cases: 95 % and less than three standard deviations of dependent cases.
     assert (errors <= radii).mean() >= 0.85
     assert np.quantile(errors, 0.95) > 0.5 * radii.mean()  # and they are not just large
-    assert flagged <= 0.15 * errors.size
+    assert flagged.mean() < 0.5
+    if flagged.sum() > 5:  # flags are about something
+        assert errors[flagged].mean() > errors[~flagged].mean()

@@ -139,6 +139,7 @@ def _measured(
     truth = read_truth(cohort.root)
     result = evaluate(truth, found, said=domain, draws=500)
     report = write_evaluation(result, out / "evaluation" / domain)
+    page.text(f"All {len(found)} cases, against the truth:")
     headers, rows = rows_of([*result.landmarks, result.pooled], result.table.unit, first="landmark")
     page.table(headers, rows)
     page.text(f"All of it: {report.relative_to(out)}")

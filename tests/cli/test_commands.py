@@ -166,7 +166,10 @@ def test_lists(capsys):
 def test_demo_ends_in_a_page_that_opens_offline(here, capsys):
     assert run("demo", "--out", "demo") == 0
     html = (here / "demo" / "index.html").read_text()
-    assert html.count("data:image/png;base64,") == 7
+    # A picture of each of seven phantoms, and of what the shipped models found in two.
+    assert html.count("data:image/png;base64,") == 7 + 2
+    for domain in ("mr", "us"):
+        assert (here / "demo" / "evaluation" / domain / "report.html").is_file()
     assert "phantoms" in html
     assert "http" not in html
     assert run("demo", "--out", "demo") == 0

@@ -308,7 +308,7 @@ def test_on_the_command_line(prostates, recipe_file, tmp_path, capsys):
     assert (
         main(["train", recipe, "--data", str(tmp_path / "p"), "--out", out, "--epochs", "1"]) == 0
     )
-    assert "1 epochs, best after 1" in capsys.readouterr().out
+    assert "epochs: 1, best after 1" in capsys.readouterr().out
     assert main(["train", recipe, *words, "--out", out]) == 2
     assert "the folder is not empty" in capsys.readouterr().err
     assert main(["train", "nothing", *words, "--out", str(tmp_path / "x")]) == 2

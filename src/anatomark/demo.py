@@ -103,7 +103,7 @@ def detection(page: Page, out: Path, *, seed: int) -> None:
     )
     for domain in ("mr", "us"):
         detector = Detector(f"prostate-phantom-{domain}")
-        cases = [case for case in cohort.cases if case.domain == domain]
+        cases = cohort.select(domain=domain).cases
         samples = {case.case: load_sample(cohort, case) for case in cases}
         found = {name: detector.detect(s.image).findings for name, s in samples.items()}
         folder = out / "detected" / domain
@@ -136,7 +136,7 @@ def _compared(sample: Sample, findings: Findings) -> tuple[list[str], list[list[
 def _measured(
     page: Page, out: Path, cohort: Cohort, domain: str, found: Mapping[str, Landmarks]
 ) -> None:
-    truth = read_truth(cohort.root)
+    truth = read_truth(cohort.root, domain=domain)
     result = evaluate(truth, found, said=domain, draws=500)
     report = write_evaluation(result, out / "evaluation" / domain)
     page.text(f"All {len(found)} cases, against the truth:")

@@ -148,7 +148,7 @@ def _read(file: Path) -> tuple[ModelInfo, dict[str, Tensor]]:
             "holds weights, but not of anatomark: it has no recipe", path=file,
             fix="name a model.safetensors that anatomark train wrote",
         )  # fmt: skip
-    if header.get(_DIGEST, _digest(weights)) != _digest(weights):
+    if _DIGEST in header and header[_DIGEST] != _digest(weights):
         raise ModelError(
             "its weights are not those that were saved", path=file, fix="copy or train it again"
         )

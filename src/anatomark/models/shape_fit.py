@@ -9,7 +9,7 @@ to where the others and the anatomy suggest it. The pose is free, so nothing pul
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from anatomark.geometry import FloatArray
 from anatomark.models.shape_model import ShapePrior, fixes_pose, joint_precision, lay, present
@@ -33,7 +33,7 @@ def fit_to_shape(
     if len(rows) < 2 or not fixes_pose(prior, mean):
         return points, own
     size, dim = len(rows) * points.shape[1], points.shape[1]
-    shape_precision = _marginal(prior, rows)
+    shape_precision = joint_precision(prior, rows).reshape(size, size)
     least = (_LEAST_SD**2 * (mean**2).sum() / len(rows)) * np.eye(dim)
     weights = 1 / (np.trace(own[rows], axis1=1, axis2=2) + np.trace(least))
     fitted, spread = points[rows], own[rows]
@@ -51,18 +51,3 @@ def fit_to_shape(
         spread = pose.turn @ block @ pose.turn.T / pose.size**2
     points[rows], own[rows] = fitted, spread
     return points, own
-
-
-def _marginal(prior: ShapePrior, rows: NDArray[np.intp]) -> FloatArray:
-    """Precision ``(m·D, m·D)`` of some landmarks among themselves, 0 where a pose moves them."""
-    some = ShapePrior(
-        prior.mean_mm[rows], _part(prior, rows), prior.cases, prior.scale, prior.inflation[rows]
-    )
-    precision = joint_precision(some)
-    return precision.reshape((precision.shape[0] * precision.shape[1],) * 2)
-
-
-def _part(prior: ShapePrior, rows: NDArray[np.intp]) -> FloatArray:
-    dim = prior.mean_mm.shape[1]
-    flat = (rows[:, None] * dim + np.arange(dim)).ravel()
-    return np.asarray(prior.covariance_mm2[np.ix_(flat, flat)])

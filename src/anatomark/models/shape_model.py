@@ -125,10 +125,11 @@ def invariants(mean: FloatArray, scale: bool) -> FloatArray:
     return np.asarray(u[:, int((s > 1e-9 * s[0]).sum()) :])
 
 
-def joint_precision(prior: ShapePrior) -> FloatArray:
-    """Precision ``(L, D, L, D)`` of the invariants of all landmarks, each of them in the prior."""
+def joint_precision(prior: ShapePrior, rows: NDArray[np.intp] | None = None) -> FloatArray:
+    """Precision ``(m, D, m, D)`` of the invariants of some rows of the prior, or of all."""
     count, dim = prior.mean_mm.shape
-    return _precision(prior, np.arange(count), np.zeros((count, dim, dim)))[0]
+    rows = np.arange(count) if rows is None else rows
+    return _precision(prior, rows, np.zeros((len(rows), dim, dim)))[0]
 
 
 def _precision(

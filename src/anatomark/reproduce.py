@@ -31,7 +31,8 @@ from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import read_truth
 from anatomark.models.files import WEIGHTS_FILE, load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
-from anatomark.training.run import RECIPE_FILE, Machine, train
+from anatomark.training.folder import RECIPE_FILE
+from anatomark.training.run import Machine, train
 
 Budget = Literal["small", "paper"]
 Progress = Callable[[int, int], None]

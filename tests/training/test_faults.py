@@ -47,7 +47,7 @@ def test_a_model_can_be_trained_after_one_was_used(prostates, small_recipe, tmp_
     model = train(recipe, prostates, tmp_path / "a")
     doubled._meets.cache_clear()
     case = read_cohort(prostates).select(domain="mr").cases[0]
-    Detector(model, device="cpu").detect(read_image(case.image))
+    Detector(model.model(), device="cpu").detect(read_image(case.image))
     train(recipe, prostates, tmp_path / "b")
 
 

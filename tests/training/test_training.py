@@ -17,6 +17,7 @@ from anatomark.errors import TrainingError, UsageError, WriteError
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.methods.fang2023 import Fang2023
 from anatomark.models.files import load_model
+from anatomark.models.recipe import parse_recipe
 from anatomark.training.batches import TrainingBatches, collate, epoch_order, window
 from anatomark.training.cases import (
     CohortCases,
@@ -28,6 +29,7 @@ from anatomark.training.cases import (
     write_prepared,
 )
 from anatomark.training.ema import Average
+from anatomark.training.groups import Group
 from anatomark.training.loop import rate
 from anatomark.training.run import train
 
@@ -86,13 +88,19 @@ class Held:
         return self.held[case]
 
 
+def group_of(examples, domain="", size=(5, 6, 4)):
+    recipe = parse_recipe({"name": "g", "method": "fang2023", "grid": {"size": size}})
+    names = tuple(e.case for e in examples)
+    return Group(domain, recipe, None, Held(examples), names, names)
+
+
 @pytest.mark.parametrize("world", [1, 2])
 def test_processes_share_each_batch(world):
     cases = [example(case=c) for c in "abcdef"]
 
     def seen(rank):
         batches = TrainingBatches(
-            Held(cases), "abcdef", size=(5, 6, 4), batch=2, steps=None, seed=1,
+            [group_of(cases)], batch=2, steps=None, seed=1,
             epoch=lambda: 0, rank=lambda: rank, world=world,
         )  # fmt: skip
         assert len(batches) == 3
@@ -249,7 +257,7 @@ def test_a_case_without_any_landmark_does_no_harm(prostates, small_recipe, tmp_p
     )  # fmt: skip
     model = train(small_recipe(training__batch=1), cohort, tmp_path / "run")
     assert math.isfinite(model.info.trained["validation_mre"])
-    assert all(v.isfinite().all() for v in model.method.state_dict().values())
+    assert all(v.isfinite().all() for v in model.model().method.state_dict().values())
 
 
 def test_a_loss_that_is_no_number_names_the_case(prostates, small_recipe, tmp_path, monkeypatch):

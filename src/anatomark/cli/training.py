@@ -17,8 +17,17 @@ RecipeFile = Annotated[
     typer.Argument(metavar="RECIPE", help="A recipe: a .toml file, or the name of a shipped one."),
 ]
 Data = Annotated[
-    Path, typer.Option("--data", metavar="COHORT", help="A cohort, or what prepare wrote.")
+    list[str],
+    typer.Option(
+        "--data", metavar="COHORT",
+        help="A cohort, or what prepare wrote; DOMAIN=COHORT for each domain of a recipe.",
+    ),
+]  # fmt: skip
+Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
 ]
+Seed = Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
 Domain = Annotated[
     str | None, typer.Option(help="Only this domain of the cohort, instead of the recipe's.")
@@ -32,47 +41,54 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
     ] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
+    start: Annotated[
+        str | None, typer.Option(metavar="M", help="Take the weights of this model where they fit.")
+    ] = None,
+    add_domain: Annotated[
+        str | None,
+        typer.Option(metavar="M", help="Add the recipe's domains to this universal model."),
+    ] = None,
+    device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="GPUs (or processes) of each node.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes, under Slurm or torchrun.")] = 1,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
     domain: Domain = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a cohort."""
     from anatomark.models.device import keep_freed_memory
     from anatomark.models.recipe import read_recipe
+    from anatomark.training.groups import parse_data
     from anatomark.training.run import Machine
     from anatomark.training.run import train as run
 
     keep_freed_memory()
     chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
     try:
-        model = run(
-            chosen, data, out, resume=resume, machine=Machine(device, devices, nodes),
-            bar=sys.stderr.isatty(),
+        done = run(
+            chosen, parse_data(data), out, resume=resume, start=start, add_domain=add_domain,
+            machine=Machine(device, devices, nodes), bar=sys.stderr.isatty(),
         )  # fmt: skip
     except KeyboardInterrupt as stopped:
         for said in stopped.args:
             console.say_error(str(said))
         raise
-    trained, unit = model.info.trained, model.info.unit
-    if not trained:
-        return
+    info = done.info
+    if not info.trained:
+        return  # of several processes, the first one speaks
+    domains = {domain: {**own.trained, "unit": own.unit} for domain, own in info.domains.items()}
     if as_json:
-        console.say_json({"written": str(out), **trained})
-    else:  # of several processes, the first one speaks
+        more = {"domains": domains} if domains else {}
+        console.say_json({"written": str(out), **info.trained, **more})
+        return
+    console.say(f"epochs: {info.trained['epochs']}, best after {info.trained['best_epoch'] + 1}")
+    for name, own in (domains or {"": {**info.trained, "unit": info.unit}}).items():
         console.say(
-            f"epochs: {trained['epochs']}, best after {trained['best_epoch'] + 1}: "
-            f"{trained['validation_mre']:.2f} {unit} mean error on "
-            f"{trained['validation_cases']} validation cases"
+            f"{name}: ".lstrip(": ") + f"{own['validation_mre']:.2f} {own['unit']} mean error on "
+            f"{own['validation_cases']} validation cases"
         )
-        console.say(f"{out / 'model.safetensors'}")
+    console.say(f"{out / 'model.safetensors'}")
 
 
 def crossvalidate(
@@ -83,13 +99,9 @@ def crossvalidate(
     picture: Annotated[
         bool, typer.Option("--picture", help="Show the worst cases in the report.")
     ] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
+    device: Device = "auto",
+    epochs: Epochs = None,
+    seed: Seed = None,
     domain: Domain = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,15 +138,17 @@ def crossvalidate(
 def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> None:
     """Decode every case of a cohort once, as a recipe shows it."""
     from anatomark.models.recipe import read_recipe
-    from anatomark.training.cases import open_cases, write_prepared
+    from anatomark.training.cases import write_prepared
+    from anatomark.training.groups import cases_of, parse_data
 
     chosen = read_recipe(recipe).changed(domain=domain)
     if out.is_dir() and any(out.iterdir()):
         raise UsageError("the folder is not empty", path=out, fix="name another")
-    cases = open_cases(data, chosen)
-    with console.Progress("preparing") as bar:
-        write_prepared(cases, chosen, out, progress=bar.advance)
-    console.say(f"{out}: {sum(map(len, cases.splits.values()))} cases")
+    found = cases_of(parse_data(data), chosen)
+    for name, cases in found.items():
+        with console.Progress("preparing") as bar:
+            write_prepared(cases, chosen.views()[name], out / name, progress=bar.advance)
+        console.say(f"{out / name}: {sum(map(len, cases.splits.values()))} cases")
 
 
 def models(as_json: AsJson = False) -> None:

@@ -21,19 +21,22 @@ class Batch:
 
     ``images`` ``(B, C, *shape)``; ``extent_mm`` ``(B, D)`` from outer face to outer face, along
     x, y(, z); ``points`` ``(B, L, D)`` normalised (``align_corners=False``), 0 where absent;
-    ``present`` ``(B, L)``. At inference there are no points.
+    ``present`` ``(B, L)``. At inference there are no points. ``domain`` is the body part of all of
+    them, for methods that know several; "" is the only one.
     """
 
     images: Tensor
     extent_mm: Tensor
     points: Tensor | None = None
     present: Tensor | None = None
+    domain: str = ""
 
     def to(self, device: Any) -> Batch:
         """The same batch on a device."""
         moved: dict[str, Any] = {
-            name: None if value is None else value.to(device, non_blocking=True)
+            name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
+            if isinstance(value, Tensor)
         }
         return replace(self, **moved)
 
@@ -68,12 +71,18 @@ class MethodConfig(BaseModel):
 
 
 class Method(nn.Module, ABC):
-    """A method: how to make one is in ``docs/methods.md``."""
+    """A method: how to make one is in ``docs/methods.md``.
+
+    ``dimensions`` are those of the images that it can work on. A ``universal`` method knows
+    several domains, each with landmarks of its own: it is given their number by domain.
+    """
 
     Config: ClassVar[type[MethodConfig]]
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    universal: ClassVar[bool] = False
 
     @abstractmethod
-    def __init__(self, config: Any, *, landmarks: int, dimension: int, channels: int) -> None:
+    def __init__(self, config: Any, *, landmarks: Any, dimension: int, channels: int) -> None:
         super().__init__()
 
     @abstractmethod
@@ -115,7 +124,13 @@ class MapMethod(Method):
 
     def forward(self, batch: Batch) -> Maps:
         """Maps ``(B, L, *shape)``, each in one piece: heads stream them without a copy."""
-        return Maps(self.network(batch.images).contiguous(), batch.extent_mm)
+        return Maps(self.maps(batch.images, batch.domain).contiguous(), batch.extent_mm)
+
+    def maps(self, images: Tensor, domain: str) -> Tensor:
+        """Maps ``(B, L, *shape)`` of images ``(B, C, *shape)``, or coarser by a whole factor."""
+        del domain  # one network for all
+        maps: Tensor = self.network(images)
+        return maps
 
 
 def known(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -19,6 +21,7 @@ from anatomark.errors import ModelError, UsageError
 from anatomark.io.files import check_readable, writing
 from anatomark.methods import Method, method_named
 from anatomark.models.recipe import Recipe, parse_recipe
+from anatomark.networks.gu2net import domain_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,20 +32,42 @@ _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _KEY, _DIGEST = "anatomark", "sha256"
 
 
+class DomainInfo(BaseModel):
+    """What a universal model knows of one domain; as in ``ModelInfo``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    landmarks: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    unit: str = "mm"
+    trained: dict[str, Any] = Field(default_factory=dict)
+    checks: dict[str, Any] = Field(default_factory=dict)
+
+
 class ModelInfo(BaseModel):
-    """What goes with the weights."""
+    """What goes with the weights; of a universal model, landmarks and checks are in ``domains``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: str = FORMAT
     version: int = VERSION
     recipe: dict[str, Any]
-    landmarks: tuple[str, ...]
+    landmarks: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     unit: str = "mm"
     trained: dict[str, Any] = Field(default_factory=dict)
     # What was learnt about errors, shapes and images; see ``checks.py``.
     checks: dict[str, Any] = Field(default_factory=dict)
+    domains: dict[str, DomainInfo] = Field(default_factory=dict)
+
+    def of(self, domain: str) -> ModelInfo:
+        """What there is to know of one domain of a universal model, as a model of its own."""
+        own = self.domains[domain]
+        recipe = parse_recipe(self.recipe).of(domain)
+        return ModelInfo(
+            recipe=recipe.complete(), landmarks=own.landmarks, pairs=own.pairs, unit=own.unit,
+            trained={**self.trained, **own.trained}, checks=own.checks,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +81,8 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The recipe's name."""
-        return self.recipe.name
+        """The recipe's name, and the domain of a universal model, as in ``universal/head``."""
+        return "/".join([self.recipe.name, *self.recipe.domains])
 
     @property
     def landmarks(self) -> tuple[str, ...]:
@@ -65,9 +90,11 @@ class Model:
         return self.info.landmarks
 
 
-def make_method(recipe: Recipe, landmarks: int) -> Method:
-    """The method of a recipe with fresh weights."""
+def make_method(recipe: Recipe, landmarks: int | Mapping[str, int]) -> Method:
+    """The method of a recipe with fresh weights, for so many landmarks, of each domain if many."""
     kind = method_named(recipe.method)
+    if isinstance(landmarks, int) and recipe.domains:
+        landmarks = dict.fromkeys(recipe.domains, landmarks)
     return kind(
         recipe.config(),
         landmarks=landmarks,
@@ -87,8 +114,28 @@ def save_model(path: str | PathLike[str], info: ModelInfo, weights: dict[str, Te
         temporary.write_bytes(content)
 
 
-def find_model(name: str | PathLike[str]) -> Path:
-    """The file of a model: a ``.safetensors`` file, a run folder, or the name of a shipped one."""
+def find_model(name: str | PathLike[str]) -> tuple[Path, str | None]:
+    """The file of a model, and the domain that was named: ``MODEL/DOMAIN`` of a universal one.
+
+    A model is a ``.safetensors`` file, a run folder, or the name of a shipped one.
+    """
+    found = _found(name)
+    if found is not None:
+        return found, None
+    whole, _, domain = str(name).replace("\\", "/").rpartition("/")
+    found = _found(whole) if whole else None
+    if found is not None:
+        return found, domain
+    shipped = shipped_models()
+    near = get_close_matches(str(name), [*shipped, *_with_domains(shipped)], 1, 0.5)
+    said = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        "is neither a file, a run folder nor a shipped model", path=name,
+        fix=f"{said}shipped models: {', '.join(shipped) or 'none'}",
+    )  # fmt: skip
+
+
+def _found(name: str | PathLike[str]) -> Path | None:
     given = Path(name)
     if given.is_dir():
         file = given / WEIGHTS_FILE
@@ -97,16 +144,12 @@ def find_model(name: str | PathLike[str]) -> Path:
                 f"has no {WEIGHTS_FILE}", path=given, fix="finish its training: train --resume"
             )
         return file
-    if given.exists():
-        return given
-    shipped = shipped_models()
-    if str(name) in shipped:
-        return shipped[str(name)]
-    known = ", ".join(shipped) or "none"
-    raise UsageError(
-        "is neither a file, a run folder nor a shipped model", path=name,
-        fix=f"shipped models: {known}",
-    )  # fmt: skip
+    return given if given.exists() else shipped_models().get(str(name))
+
+
+def _with_domains(shipped: Mapping[str, Path]) -> list[str]:
+    """``MODEL/DOMAIN`` of the shipped universal models."""
+    return [f"{name}/{d}" for name, file in shipped.items() for d in read_info(file).domains]
 
 
 def shipped_models() -> dict[str, Path]:
@@ -116,19 +159,57 @@ def shipped_models() -> dict[str, Path]:
 
 
 def load_model(name: str | PathLike[str], *, trust: bool = False) -> Model:
-    """Load a model for inference, on the CPU.
+    """Load a model for inference, on the CPU; of a universal one, the named domain.
 
     ``trust`` allows a pickled checkpoint (``.ckpt``), which can run any code when it is opened.
     """
-    file = check_readable(find_model(name), ModelError)
-    if file.suffix in _PICKLES:
-        info, weights = _unpickled(file, trust=trust)
-    else:
-        info, weights = _read(file)
+    file, domain = find_model(name)
+    info, weights = read_weights(file, trust=trust)
+    domain = _chosen(info, domain, file)
+    if domain is not None:
+        info = info.of(domain)
+        weights = {k: v for k, v in weights.items() if domain_of(k) in {None, domain}}
     recipe = parse_recipe(info.recipe, file)
     method = make_method(recipe, len(info.landmarks))
     _fill(method, weights, file)
     return Model(info, recipe, method.eval(), str(file))
+
+
+def read_weights(file: Path, *, trust: bool = False) -> tuple[ModelInfo, dict[str, Tensor]]:
+    """All that is in the file of a model, of a universal one every domain."""
+    check_readable(file, ModelError)
+    return _unpickled(file, trust=trust) if file.suffix in _PICKLES else _read(file)
+
+
+def read_info(file: Path) -> ModelInfo:
+    """What goes with the weights of a file, which are not read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            record = (opened.metadata() or {}).get(_KEY)
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise ModelError(f"is not a sound safetensors file ({fault})", path=file) from None
+    return _info(record or "", file)
+
+
+def _chosen(info: ModelInfo, domain: str | None, file: Path) -> str | None:
+    """The domain to load; the only one need not be named."""
+    known = list(info.domains)
+    if not known and domain is None:
+        return None
+    if not known:
+        raise UsageError(
+            f"has no domains, so none is called {domain}", path=file, fix="leave its name away"
+        )
+    if domain is None and len(known) == 1:
+        return known[0]
+    if domain in known:
+        return domain
+    near = get_close_matches(domain or "", known, 1)
+    said = f"did you mean {near[0]}?" if near else f"name one, as MODEL/{known[0]}"
+    asked = "knows several domains" if domain is None else f"has no domain {domain}"
+    raise UsageError(f"{asked}; there is {', '.join(known)}", path=file, fix=said)
 
 
 def _read(file: Path) -> tuple[ModelInfo, dict[str, Tensor]]:

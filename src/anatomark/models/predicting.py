@@ -33,7 +33,10 @@ def predict(
     device: str,
     half: bool,
 ) -> Prediction:
-    """Points of images ``(C, *shape)`` of one shape with their extents ``(D,)``; on the CPU."""
+    """Points of images ``(C, *shape)`` of one shape with their extents ``(D,)``; on the CPU.
+
+    The method knows one domain only, as that of a model that was loaded does.
+    """
     stacked = torch.from_numpy(np.stack(arrays)).to(device).float()
     batch = Batch(
         images=stacked.contiguous(memory_format=channels_last(stacked.ndim - 2)),
@@ -55,5 +58,7 @@ def in_tiles(method: Method, batch: Batch) -> Any:
     multiple: Any = getattr(method.network, "multiple", 1)
     halo = -(-HALO // multiple) * multiple
     tile = tile_shape(shape, halo, multiple) if method.tiles else shape
-    maps = tiled_maps(method.network, batch.images, tile, halo, multiple)
+    maps = tiled_maps(
+        lambda images: method.maps(images, batch.domain), batch.images, tile, halo, multiple
+    )
     return Maps(maps.contiguous(), batch.extent_mm)

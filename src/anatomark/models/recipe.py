@@ -23,6 +23,7 @@ from anatomark.methods import METHODS, MethodConfig, method_named
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Part = Annotated[float, Field(ge=0, le=1)]
+DomainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 class _Part(BaseModel):
@@ -89,6 +90,10 @@ class DataRecipe(_Part):
     channels: Count = 1
     train: str = "train"
     validation: str = "val"
+    share: Positive | None = Field(
+        default=None,
+        description="Of the steps of an epoch, relative to other domains; else as its cases.",
+    )
     validation_part: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.15, description="Part of the training patients, if there is no such split."
     )
@@ -105,8 +110,15 @@ class TrainingRecipe(_Part):
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "cyclic"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    lowest_rate: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Where the rate of a cosine ends, and that of a cycle begins."
+    )
+    cycle_steps: Count = Field(
+        default=4000,
+        description="Steps of a cycle, up and down; each is half as high as the last (Smith 2017).",
+    )
     clip_gradient: Positive | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Decay of the moving average of the weights; 0 switches it off."
@@ -134,8 +146,15 @@ class DetectionRecipe(_Part):
     shape: Literal["check", "fit"] = "check"
 
 
+OF_A_DOMAIN = ("modality", "grid", "intensity", "data", "augment", "detection")
+
+
 class Recipe(_Part):
-    """What ``anatomark train`` reads."""
+    """What ``anatomark train`` reads.
+
+    ``domains`` are the body parts of a universal model, each with what it has otherwise than the
+    rest of the recipe: tables as at the top, of which only what differs needs to be there.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     method: str
@@ -148,6 +167,7 @@ class Recipe(_Part):
     augment: AugmentConfig = AugmentConfig()
     training: TrainingRecipe = TrainingRecipe()
     detection: DetectionRecipe = DetectionRecipe()
+    domains: Mapping[DomainName, Mapping[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -171,14 +191,38 @@ class Recipe(_Part):
     def _method(self) -> Self:
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}, not {self.method!r}")
+        if self.domains and not method_named(self.method).universal:
+            raise ValueError(f"{self.method} knows one domain only: leave [domains] away")
         try:
             config = self.config()
         except ValidationError as fault:
             table = method_named(self.method).Config
             found = [_problem(e, table, "settings.") for e in fault.errors(include_url=False)]
             raise ValueError("; ".join(found)) from None
-        config.check_grid(self.grid.size, windows=self.grid.spacing is not None)
+        if self.grid.dimension not in method_named(self.method).dimensions:
+            raise ValueError(f"{self.method} is not for {self.grid.dimension}D images")
+        for view in self.views().values():
+            config.check_grid(view.grid.size, windows=view.grid.spacing is not None)
         return self
+
+    def views(self) -> dict[str, Recipe]:
+        """The recipe as each domain sees it; by "" itself, if there are no domains."""
+        return {domain: self.of(domain) for domain in self.domains} or {"": self}
+
+    def of(self, domain: str) -> Recipe:
+        """The recipe as one domain sees it; that domain is the only one left."""
+        if self.domains == {domain: {}}:
+            return self
+        record = self.model_dump(mode="json")
+        for table, given in self.domains[domain].items():
+            if table not in OF_A_DOMAIN:
+                known = ", ".join(OF_A_DOMAIN)
+                raise ValueError(f"domains.{domain}.{table} is not known; there is {known}")
+            base = record[table]
+            whole = isinstance(given, Mapping) and isinstance(base, Mapping)
+            record[table] = {**base, **given} if whole else given
+        record["domains"] = {domain: {}}
+        return _view(record, domain)
 
     def config(self) -> MethodConfig:
         """The settings of the method, with its defaults."""
@@ -202,6 +246,14 @@ class Recipe(_Part):
         record = self.model_dump(mode="json")
         record["settings"] = self.config().model_dump(mode="json")
         return record
+
+
+def _view(record: Mapping[str, Any], domain: str) -> Recipe:
+    try:
+        return Recipe.model_validate(record)
+    except ValidationError as fault:
+        said = "; ".join(_problem(e) for e in fault.errors(include_url=False))
+        raise ValueError(f"domains.{domain}: {said}") from None
 
 
 # -- files ---------------------------------------------------------------------------------------

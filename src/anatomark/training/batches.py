@@ -11,13 +11,21 @@ import numpy as np
 import torch
 
 from anatomark.methods import Batch
-from anatomark.training.cases import Example, Store
+from anatomark.training.cases import Example
+from anatomark.training.groups import Group
 
 
 class CaseBatch(NamedTuple):
     """A batch and the names of its cases."""
 
     batch: Batch
+    cases: tuple[str, ...]
+
+
+class Planned(NamedTuple):
+    """The cases of one batch, all of one group."""
+
+    group: int
     cases: tuple[str, ...]
 
 
@@ -30,6 +38,42 @@ def epoch_order(cases: Sequence[str], length: int, seed: int, epoch: int) -> lis
     return order[:length]
 
 
+def epoch_plan(
+    groups: Sequence[Sequence[str]],
+    batch: int,
+    steps: int | None,
+    seed: int,
+    epoch: int,
+    shares: Sequence[float] | None = None,
+) -> list[Planned]:
+    """The batches of one epoch; those of several groups are mixed, each epoch anew.
+
+    Without ``steps``, every case is shown once, or a few again to fill the last batch of its
+    group. With ``steps``, each group has its share of them, by its number of cases or ``shares``.
+    """
+    counts = [-(-len(cases) // batch) for cases in groups]
+    if steps is not None:
+        counts = _divided(shares or [len(cases) for cases in groups], steps)
+    plan = []
+    for number, (cases, count) in enumerate(zip(groups, counts, strict=True)):
+        order = epoch_order(cases, count * batch, seed + number, epoch)
+        plan += [Planned(number, tuple(order[i : i + batch])) for i in range(0, len(order), batch)]
+    if len(groups) == 1:
+        return plan
+    mixed = np.random.default_rng([seed, 5, epoch]).permutation(len(plan))
+    return [plan[i] for i in mixed]
+
+
+def _divided(sizes: Sequence[float], total: int) -> list[int]:
+    """Whole numbers in proportion to ``sizes`` with the sum ``total`` (largest remainders)."""
+    exact = [total * size / sum(sizes) for size in sizes]
+    shares = [int(e) for e in exact]
+    order = sorted(range(len(sizes)), key=lambda i: shares[i] - exact[i])
+    for i in order[: total - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
 class TrainingBatches:
     """Batches of one process: every ``world``-th case of each common batch, read ahead.
 
@@ -38,10 +82,8 @@ class TrainingBatches:
 
     def __init__(
         self,
-        store: Store,
-        cases: Sequence[str],
+        groups: Sequence[Group],
         *,
-        size: tuple[int, ...],
         batch: int,
         steps: int | None,
         seed: int,
@@ -50,40 +92,50 @@ class TrainingBatches:
         world: int = 1,
         readers: int = 2,
     ) -> None:
-        self._store, self._cases, self._size = store, tuple(cases), size
+        self._groups, self._wanted = tuple(groups), steps
         self._batch, self._seed, self._epoch = batch, seed, epoch
         self._rank, self._world, self._readers = rank, world, readers
-        self._steps = steps or -(-len(self._cases) // batch)
+
+    def _plan(self, epoch: int) -> list[Planned]:
+        cases = [group.train for group in self._groups]
+        shares = [group.recipe.data.share or len(group.train) for group in self._groups]
+        return epoch_plan(cases, self._batch, self._wanted, self._seed, epoch, shares)
 
     def __len__(self) -> int:
-        return self._steps
+        return len(self._plan(0))
 
     def __iter__(self) -> Iterator[CaseBatch]:
         epoch, rank = self._epoch(), self._rank()
-        order = epoch_order(self._cases, self._steps * self._batch, self._seed, epoch)
-        mine = [(i, c) for i, c in enumerate(order) if i % self._batch % self._world == rank]
+        plan = self._plan(epoch)
+        mine = [
+            (group, case, number * self._batch + place)
+            for number, (group, cases) in enumerate(plan)
+            for place, case in enumerate(cases)
+            if place % self._world == rank
+        ]
         each = self._batch // self._world
         with ThreadPoolExecutor(self._readers) as pool:
             waiting: deque[Future[Example]] = deque()
             todo = iter(mine)
 
             def ask(count: int) -> None:
-                for _, (place, case) in zip(range(count), todo, strict=False):
-                    waiting.append(pool.submit(self._example, case, epoch, place))
+                for _, (group, case, place) in zip(range(count), todo, strict=False):
+                    waiting.append(pool.submit(self._example, group, case, epoch, place))
 
             try:
                 ask(2 * each)
-                while waiting:
+                for group, _ in plan:
                     examples = [waiting.popleft().result() for _ in range(each)]
                     ask(each)
-                    yield collate(examples)
+                    yield collate(examples, self._groups[group].domain)
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _example(self, case: str, epoch: int, place: int) -> Example:
+    def _example(self, group: int, case: str, epoch: int, place: int) -> Example:
         rng = np.random.default_rng([self._seed, 3, epoch, place])
-        return window(self._store[case], self._size, rng)
+        own = self._groups[group]
+        return window(own.store[case], own.recipe.grid.size, rng)
 
 
 def window(
@@ -116,14 +168,15 @@ def window(
     )  # fmt: skip
 
 
-def collate(examples: Sequence[Example]) -> CaseBatch:
-    """Examples of one shape as a batch of tensors."""
+def collate(examples: Sequence[Example], domain: str = "") -> CaseBatch:
+    """Examples of one shape and domain as a batch of tensors."""
     return CaseBatch(
         Batch(
             images=torch.from_numpy(np.stack([e.array for e in examples])),
             extent_mm=torch.from_numpy(np.stack([e.extent_mm for e in examples])).float(),
             points=torch.from_numpy(np.stack([e.points for e in examples])),
             present=torch.from_numpy(np.stack([e.present for e in examples])),
+            domain=domain,
         ),
         tuple(e.case for e in examples),
     )
@@ -133,23 +186,17 @@ class ValidationBatches:
     """Whole validation cases, one at a time, divided among the processes."""
 
     def __init__(
-        self,
-        store: Store,
-        cases: Sequence[str],
-        *,
-        size: tuple[int, ...],
-        rank: Callable[[], int] = lambda: 0,
-        world: int = 1,
+        self, groups: Sequence[Group], *, rank: Callable[[], int] = lambda: 0, world: int = 1
     ) -> None:
-        self._store, self._size = store, size
-        self._cases, self._rank, self._world = tuple(cases), rank, world
+        self._cases = [(group, case) for group in groups for case in group.validation]
+        self._rank, self._world = rank, world
 
     def __len__(self) -> int:
         return len(self._cases[self._rank() :: self._world])
 
     def __iter__(self) -> Iterator[CaseBatch]:
-        for case in self._cases[self._rank() :: self._world]:
-            yield collate([at_least(self._store[case], self._size)])
+        for group, case in self._cases[self._rank() :: self._world]:
+            yield collate([at_least(group.store[case], group.recipe.grid.size)], group.domain)
 
 
 def at_least(example: Example, size_xyz: Sequence[int]) -> Example:

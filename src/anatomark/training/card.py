@@ -17,7 +17,7 @@ def model_card(
     recipe, unit = model.recipe, model.info.unit
     pooled = metrics["pooled"]
     lines = [
-        f"# {recipe.name}",
+        f"# {model.name}",
         "",
         f"Finds {len(model.landmarks)} landmarks in {recipe.grid.dimension}D images"
         f"{f' ({recipe.modality})' if recipe.modality else ''} by the method `{recipe.method}`.",

@@ -64,10 +64,13 @@ class Cases(Protocol):
 
 
 class CohortCases:
-    """Cases straight from a cohort."""
+    """Cases straight from a cohort.
 
-    def __init__(self, cohort: Cohort, recipe: Recipe) -> None:
-        chosen = _domain(cohort, recipe.data.domain)
+    Of a universal recipe, those of ``domain``; ``None`` is the only one.
+    """
+
+    def __init__(self, cohort: Cohort, recipe: Recipe, *, domain: str | None = None) -> None:
+        chosen = _domain(cohort, domain if recipe.domains else recipe.data.domain)
         self._cohort, self._recipe = cohort, recipe
         self._cases = {case.case: case for case in chosen}
         domain = chosen[0].domain
@@ -247,9 +250,12 @@ class Store:
 
 
 def split_cases(cases: Cases, recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Training and validation cases; without such a split, patients are drawn from training."""
+    """Training and validation cases; without such a split, patients are drawn from training.
+
+    All cases of a cohort that is not divided are training cases.
+    """
     data = recipe.data
-    train = cases.splits.get(data.train, ())
+    train = cases.splits.get("" if set(cases.splits) == {""} else data.train, ())
     if not train:
         known = ", ".join(repr(s) for s in cases.splits)
         raise UsageError(

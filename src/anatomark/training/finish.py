@@ -17,7 +17,14 @@ from anatomark.methods import Method
 from anatomark.metrics.records import plain
 from anatomark.metrics.statistics import summarise
 from anatomark.models.checks import Checks, growth, learn_checks, own_covariance
-from anatomark.models.files import WEIGHTS_FILE, Model, save_model
+from anatomark.models.files import (
+    WEIGHTS_FILE,
+    Model,
+    ModelInfo,
+    load_model,
+    read_weights,
+    save_model,
+)
 from anatomark.models.predicting import placed, predict
 from anatomark.models.shape_fit import fit_to_shape
 from anatomark.models.shape_model import ShapePrior
@@ -25,27 +32,75 @@ from anatomark.models.shapes import fit_shapes
 from anatomark.training.batches import at_least
 from anatomark.training.card import model_card
 from anatomark.training.cases import Example, Store
+from anatomark.training.folder import BEST
+from anatomark.training.groups import Group
+from anatomark.training.starting import Base, joined
 
 METRICS_FILE, CARD_FILE = "metrics.json", "model-card.md"
 
 
 def finish(
-    best: Model,
-    store: Store,
-    parts: tuple[Sequence[str], Sequence[str]],
+    groups: Sequence[Group],
     trained: Mapping[str, Any],
     folder: Path,
     *,
+    base: Base | None,
     device: str,
     half: bool,
-) -> None:
-    """Write metrics, model card and, last, the model with all that it knows of itself."""
-    checks, errors = _looked_at(best, store, parts, device=device, half=half)
-    metrics = _metrics(errors, best, parts[1])
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
-    write_text(folder / CARD_FILE, model_card(best, trained, metrics, checks))
-    info = best.info.model_copy(update={"trained": dict(trained), "checks": checks.to_record()})
-    save_model(folder / WEIGHTS_FILE, info, dict(best.method.state_dict()))
+) -> ModelInfo:
+    """Write metrics, model cards and, last, the model with all that it knows of itself.
+
+    ``base`` is the universal model to which the domains were added.
+    """
+    found = {g.domain: _judged(g, trained, folder, device=device, half=half) for g in groups}
+    info, weights = read_weights(folder / BEST)
+    if "" in found:
+        only = found[""]
+        write_text(folder / METRICS_FILE, json.dumps(only.metrics, indent=1, allow_nan=False))
+        write_text(folder / CARD_FILE, only.card)
+        info = info.model_copy(update={"trained": only.trained, "checks": only.checks.to_record()})
+    else:
+        metrics = {domain: own.metrics for domain, own in found.items()}
+        write_text(
+            folder / METRICS_FILE, json.dumps({"domains": metrics}, indent=1, allow_nan=False)
+        )
+        write_text(folder / CARD_FILE, "\n".join(own.card for own in found.values()))
+        each = {
+            domain: info.domains[domain].model_copy(
+                update={"trained": own.trained, "checks": own.checks.to_record()}
+            )
+            for domain, own in found.items()
+        }
+        info = info.model_copy(update={"trained": dict(trained), "domains": each})
+    if base is not None:
+        info, weights = joined(base, info, weights)
+    save_model(folder / WEIGHTS_FILE, info, weights)
+    return info
+
+
+class _Judged(NamedTuple):
+    """What is known of one domain in the end."""
+
+    checks: Checks
+    metrics: dict[str, Any]
+    trained: dict[str, Any]
+    card: str
+
+
+def _judged(
+    group: Group, trained: Mapping[str, Any], folder: Path, *, device: str, half: bool
+) -> _Judged:
+    best = load_model(folder / BEST / group.domain if group.domain else folder / BEST)
+    parts = (group.train, group.validation)
+    checks, errors = _looked_at(best, group.store, parts, device=device, half=half)
+    metrics = _metrics(errors, best, group.validation)
+    about = {
+        "cases": len(group.train), "validation_cases": len(group.validation),
+        "source": group.cases.source, **trained,
+    }  # fmt: skip
+    if group.domain:  # the judged error is over all domains, in pixels
+        about["validation_mre"] = metrics["pooled"]["mre"]
+    return _Judged(checks, metrics, about, model_card(best, about, metrics, checks))
 
 
 def _looked_at(
@@ -65,12 +120,11 @@ def _looked_at(
     ]
     best.method.cpu()
     plain_spread = None
+    variance, errors = _variances_and_errors(looks)
     if best.recipe.detection.shape == "fit" and prior is not None:
-        plain_spread = growth(
-            *(np.array(v) for v in zip(*map(_variance_and_error, looks), strict=True))
-        )
+        plain_spread = growth(variance, errors)
         looks = [_fitted(prior, look, plain_spread or 1.0) for look in looks]
-    variance, errors = (np.array(v) for v in zip(*map(_variance_and_error, looks), strict=True))
+        variance, errors = _variances_and_errors(looks)
     confidence = np.array([np.where(look.absent, np.nan, look.confidence) for look in looks])
     known = looks[0].known_covariance or plain_spread is not None
     checks = learn_checks(
@@ -117,10 +171,12 @@ def _fitted(prior: ShapePrior, look: _Look, spread: float) -> _Look:
     return look._replace(points=points, covariance=covariance)
 
 
-def _variance_and_error(look: _Look) -> tuple[FloatArray, FloatArray]:
-    variance = look.covariance.trace(axis1=1, axis2=2)
-    error = np.linalg.norm(look.points - look.truth, axis=1)
-    return np.where(look.absent, np.nan, variance), np.where(look.absent, np.nan, error)
+def _variances_and_errors(looks: Sequence[_Look]) -> tuple[FloatArray, FloatArray]:
+    """Each ``(N, L)``, NaN where a landmark is absent."""
+    variances = [look.covariance.trace(axis1=1, axis2=2) for look in looks]
+    errors = [np.linalg.norm(look.points - look.truth, axis=1) for look in looks]
+    absent = np.array([look.absent for look in looks])
+    return np.where(absent, np.nan, variances), np.where(absent, np.nan, errors)
 
 
 def _training(

@@ -7,17 +7,18 @@ import math
 import os
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
-from anatomark.augment import apply, draw
+from anatomark.augment import AugmentConfig, apply, draw
 from anatomark.errors import TrainingError, WriteError
 from anatomark.losses import pooled
 from anatomark.methods import Batch, Method
@@ -31,21 +32,28 @@ from anatomark.training.ema import Average
 Save = Callable[[dict[str, Tensor]], None]
 
 
+class Seen(NamedTuple):
+    """How training sees one domain: what is changed, and rows that change places in a mirror."""
+
+    augment: AugmentConfig
+    row_pairs: list[tuple[int, int]]
+
+
 class Loop(lightning.LightningModule):
-    """One step of training and of validation."""
+    """One step of training and of validation, of batches that have one domain each."""
 
     def __init__(
         self,
         method: Method,
         recipe: Recipe,
-        pairs: list[tuple[int, int]],
+        seen: Mapping[str, Seen],
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.method, self.recipe, self.row_pairs, self.info = method, recipe, pairs, info
+        self.method, self.recipe, self.seen, self.info = method, recipe, dict(seen), info
         decay = recipe.training.ema
         self.average = Average(method, decay) if decay else None
-        self.errors: list[Tensor] = []
+        self.errors: dict[str, list[Tensor]] = {}
 
     @property
     def judged(self) -> Method:
@@ -60,12 +68,15 @@ class Loop(lightning.LightningModule):
         images = moved.images.float()
         if self.recipe.training.channels_last:
             images = images.contiguous(memory_format=channels_last(images.ndim - 2))
-        return CaseBatch(Batch(images, moved.extent_mm, moved.points, moved.present), batch.cases)
+        return CaseBatch(replace(moved, images=images), batch.cases)
 
     def on_train_epoch_start(self) -> None:
         """The last epoch is always judged, whatever ``validate_every`` says."""
         if self.current_epoch + 1 == self.recipe.training.epochs:
             self.trainer.check_val_every_n_epoch = 1
+        for layer in self.method.modules():  # statistics that other domains share are held still
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.train(any(p.requires_grad for p in layer.parameters()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state says what it is of, so that it can be looked through (``--trust``)."""
@@ -94,15 +105,15 @@ class Loop(lightning.LightningModule):
         return loss
 
     def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        config, (points, present) = self.recipe.augment, known(batch)
+        seen, (points, present) = self.seen[batch.domain], known(batch)
         drawn = draw(
-            config, len(batch.images), batch.images.ndim - 2, extent_mm=batch.extent_mm.double(),
-            generator=generator, pairs=self.row_pairs,
+            seen.augment, len(batch.images), batch.images.ndim - 2,
+            extent_mm=batch.extent_mm.double(), generator=generator, pairs=seen.row_pairs,
         )  # fmt: skip
         images, points, present = apply(drawn, batch.images, points, present)
         if self.recipe.training.channels_last:
             images = images.contiguous(memory_format=channels_last(images.ndim - 2))
-        return Batch(images, batch.extent_mm, points.nan_to_num(0.0), present)
+        return replace(batch, images=images, points=points.nan_to_num(0.0), present=present)
 
     def _pooled(self, losses: Tensor, present: Tensor) -> Tensor:
         """Mean over the present landmarks of all processes; theirs are averaged by Lightning."""
@@ -141,11 +152,11 @@ class Loop(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of the last validation."""
-        self.errors = []
+        self.errors = {domain: [] for domain in self.seen}
         self.judged.eval()
 
     def validation_step(self, given: CaseBatch) -> None:
-        """Radial errors of one case in the unit of its image."""
+        """Radial errors of one case in the unit of its image; of several domains in pixels too."""
         batch = given.batch
         points, present = known(batch)
         found = self.judged.predict(in_tiles(self.judged, batch))
@@ -156,19 +167,38 @@ class Loop(lightning.LightningModule):
                 f"{self.global_step}",
                 fix="look at the case with anatomark show, or lower the learning rate",
             )
-        apart = (found.points - points) * (batch.extent_mm[:, None] / 2)
-        self.errors.append(apart.norm(dim=-1)[present].double())
+        apart = found.points - points
+        size = batch.extent_mm.new_tensor(batch.images.shape[:1:-1])
+        both = [
+            (apart * half[:, None]).norm(dim=-1)[present].double()
+            for half in (batch.extent_mm / 2, size.expand_as(batch.extent_mm) / 2)
+        ]
+        self.errors[batch.domain].append(torch.stack(both))
 
     def on_validation_epoch_end(self) -> None:
-        """Mean radial error over all points of all processes."""
-        errors = torch.cat(self.errors) if self.errors else torch.zeros(0).double()
-        sums = torch.stack([errors.sum(), torch.tensor(float(len(errors))).to(errors)])
-        sums = sums.to(self.device)
+        """Mean radial error over all points of all processes; of several domains, theirs by name.
+
+        Domains may be in different units: what is compared is the mean of their means, in pixels
+        of the grid that the network sees.
+        """
+        means = {domain: self._mean(errors) for domain, errors in self.errors.items()}
+        several = self.trainer.world_size > 1
+        if "" in means:
+            judged = means[""][0]
+        else:
+            judged = torch.stack([pixels for _, pixels in means.values()]).mean()
+            each = {f"val/mre_{domain}": mean.float() for domain, (mean, _) in means.items()}
+            self.log_dict(each, batch_size=1, sync_dist=several)
+        self.log("val/mre", judged.float(), prog_bar=True, batch_size=1, sync_dist=several)
+
+    def _mean(self, errors: list[Tensor]) -> Tensor:
+        """Means of the rows of ``errors``, over all processes."""
+        all_errors = torch.cat(errors, 1) if errors else torch.zeros(2, 0).double()
+        count = all_errors.new_tensor([float(all_errors.shape[1])])
+        sums = torch.cat([all_errors.sum(1), count]).to(self.device)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(sums)
-        mean = sums[0] / sums[1] if float(sums[1]) else sums.new_tensor(math.nan)
-        several = self.trainer.world_size > 1
-        self.log("val/mre", mean.float(), prog_bar=True, batch_size=1, sync_dist=several)
+        return sums[:2] / sums[2] if float(sums[2]) else sums.new_full((2,), math.nan)
 
     # -- optimiser -------------------------------------------------------------------------------
 
@@ -176,20 +206,27 @@ class Loop(lightning.LightningModule):
         """Adam or AdamW, with the schedule of the recipe, step by step."""
         t = self.recipe.training
         kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
-        optimiser = kind(self.method.parameters(), lr=t.learning_rate, weight_decay=t.weight_decay)
+        learnt = [p for p in self.method.parameters() if p.requires_grad]
+        optimiser = kind(learnt, lr=t.learning_rate, weight_decay=t.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: rate(n, steps, t))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def rate(step: int, steps: int, training: TrainingRecipe) -> float:
-    """Factor of the learning rate: warm-up, then constant or half a cosine down to 0."""
+    """Factor of the learning rate: warm-up, then constant, half a cosine down, or triangles."""
     if step < training.warmup_steps:
         return (step + 1) / training.warmup_steps
     if training.schedule == "constant":
         return 1.0
-    done = (step - training.warmup_steps) / max(steps - training.warmup_steps, 1)
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    step, steps = step - training.warmup_steps, steps - training.warmup_steps
+    if training.schedule == "cosine":
+        height = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))
+    else:
+        cycle, within = divmod(step, training.cycle_steps)
+        height = (1 - abs(2 * within / training.cycle_steps - 1)) / 2**cycle
+    low = training.lowest_rate / training.learning_rate
+    return low + (1 - low) * height
 
 
 def _mixed(numbers: list[int]) -> int:

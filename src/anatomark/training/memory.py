@@ -76,6 +76,7 @@ def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) ->
         extent_mm=torch.ones(batch, len(size)),
         points=torch.zeros(batch, landmarks, len(size)),
         present=torch.ones(batch, landmarks, dtype=torch.bool),
+        domain=next(iter(recipe.domains), ""),
     )
 
 

@@ -1,0 +1,154 @@
+"""The folder of a training run: all that it depended on, written before the first step."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import tomllib
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anatomark import __version__
+from anatomark.errors import AnatomarkWarning, TrainingError, UsageError, WriteError
+from anatomark.io.files import read_text, write_text
+from anatomark.models.recipe import Recipe, format_recipe, parse_recipe
+from anatomark.training.groups import Group
+
+RECIPE_FILE, CASES_FILE, ENVIRONMENT_FILE = "recipe.toml", "cases.json", "environment.json"
+LAST, BEST = Path("state") / "last.ckpt", Path("state") / "best.safetensors"
+_AGAIN = "train into another folder"
+_PACKAGES = ("torch", "lightning", "numpy", "scipy", "SimpleITK", "pydicom", "safetensors")
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds something else, or nothing to go on with."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file", path=folder, fix="name a folder for --out")
+    held = folder.is_dir() and any(folder.iterdir())
+    if held and not resume:
+        raise UsageError(
+            "the folder is not empty", path=folder, fix="name another, or go on with --resume"
+        )
+    if resume and not (folder / RECIPE_FILE).is_file():
+        raise UsageError("holds no run to go on with", path=folder, fix="leave --resume away")
+
+
+def begin(
+    folder: Path,
+    recipe: Recipe,
+    groups: Sequence[Group],
+    about_run: Mapping[str, Any],
+    *,
+    resume: bool,
+) -> None:
+    """Write recipe, machine and cases; of a run that goes on, compare them.
+
+    ``about_run`` is what else decides what comes of it: ``computed``, how, and ``begun_with``,
+    the weights that it started from.
+    """
+    each = {group.domain: _used(group) for group in groups}
+    used = {**each.get("", {"domains": each}), **about_run}
+    if resume and (folder / CASES_FILE).is_file():
+        _check_same(folder, recipe, used)
+        return
+    # The recipe first: with it, a run that is stopped right here can be gone on with.
+    about = environment()
+    write_text(folder / RECIPE_FILE, format_recipe(recipe))
+    try:
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise WriteError(f"cannot be made: {fault.strerror}", path=folder) from None
+    write_text(folder / ENVIRONMENT_FILE, json.dumps(about, indent=1))
+    write_text(folder / CASES_FILE, json.dumps(used, indent=1))
+
+
+def _used(group: Group) -> dict[str, Any]:
+    cases = group.cases
+    return {
+        "source": cases.source, "landmarks": list(cases.names),
+        "train": list(group.train), "validation": list(group.validation),
+    }  # fmt: skip
+
+
+def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
+    path = folder / RECIPE_FILE
+    try:
+        raw = tomllib.loads(read_text(path, TrainingError))
+    except tomllib.TOMLDecodeError as fault:
+        raise TrainingError(f"is damaged ({fault})", path=path, fix=_AGAIN) from None
+    before = parse_recipe(raw, path)
+    if before.complete() != recipe.complete():
+        other = [k for k, v in before.complete().items() if recipe.complete()[k] != v]
+        raise UsageError(
+            f"was begun with another recipe: {', '.join(other)} differ", path=folder,
+            fix=f"go on with {path}",
+        )  # fmt: skip
+    try:
+        then = json.loads(read_text(folder / CASES_FILE, TrainingError))
+    except ValueError as fault:
+        raise TrainingError(f"is damaged ({fault})", path=folder / CASES_FILE, fix=_AGAIN) from None
+    if then.get("computed", used["computed"]) != used["computed"]:
+        text = (
+            f"{folder}: was begun with {_said(then['computed'])} and goes on with "
+            f"{_said(used['computed'])}: it will not be the run it would have been"
+        )
+        warnings.warn(AnatomarkWarning(text), stacklevel=2)
+    if then.get("begun_with") != used.get("begun_with"):
+        raise UsageError(
+            "was begun with other weights", path=folder, fix="name the same --start or --add-domain"
+        )
+    parts = zip(_parts(then), _parts(used), strict=False)
+    for before_part, part in parts:
+        for key in ("landmarks", "train", "validation"):
+            if before_part[key] != part[key]:
+                raise UsageError(
+                    f"was begun with other data: {key} differ", path=folder,
+                    fix=f"name the cohort that it was begun with: {before_part['source']}",
+                )  # fmt: skip
+
+
+def _parts(used: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What was used of each domain; which domains there are is the recipe's."""
+    return list(used["domains"].values()) if "domains" in used else [used]
+
+
+def _said(computed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in computed.items())
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and the state of the sources, for whoever wants to repeat the run."""
+    return {
+        "anatomark": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "git": _git(),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    here = Path(__file__).parent
+    try:
+        commit = _git_says(here, "rev-parse", "HEAD")
+        return {"commit": commit, "changed": _git_says(here, "status", "--porcelain") != ""}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git_says(folder: Path, *words: str) -> str:
+    done = subprocess.run(  # noqa: S603  # fixed words
+        ["git", "-C", str(folder), *words],  # noqa: S607  # whichever git there is
+        capture_output=True, text=True, timeout=10, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()

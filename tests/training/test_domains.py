@@ -1,0 +1,278 @@
+"""One model for several body parts: trained together, loaded by name, extended without harm."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from anatomark import load_sample, read_cohort
+from anatomark.cli.app import main
+from anatomark.datasets.phantoms.cohorts import write_phantoms
+from anatomark.errors import UsageError
+from anatomark.inference import Detector
+from anatomark.models.files import load_model, read_info, read_weights
+from anatomark.models.recipe import format_recipe, parse_recipe
+from anatomark.networks.gu2net import domain_of
+from anatomark.training.batches import epoch_plan
+from anatomark.training.cases import write_prepared
+from anatomark.training.groups import cases_of, open_groups, parse_data
+from anatomark.training.run import train
+
+RAW = {
+    "name": "several",
+    "method": "zhu2021",
+    "seed": 3,
+    "grid": {"size": (32, 40)},
+    "data": {"validation_part": 0.3},
+    "settings": {"widths": (4, 6), "global_width": 4},
+    "augment": "light",
+    "training": {"epochs": 1, "batch": 2, "learning_rate": 1e-3, "ema": 0.9},
+    "domains": {"head": {}, "chest": {"grid": {"size": (32, 32)}}},
+}
+
+
+def recipe_of(**changes):
+    return parse_recipe({**RAW, **changes})
+
+
+@pytest.fixture(scope="module")
+def xrays(tmp_path_factory):
+    """A cohort of each of three body parts, 6 images each."""
+    root = tmp_path_factory.mktemp("xrays")
+    for name, shape in {"head": (100, 80), "hand": (100, 80), "chest": (80, 80)}.items():
+        write_phantoms(name, root / name, cases=6, shape=shape)
+    return {name: root / name for name in ("head", "hand", "chest")}
+
+
+@pytest.fixture(scope="module")
+def run(xrays, tmp_path_factory):
+    """A universal model of heads and chests."""
+    out = tmp_path_factory.mktemp("runs") / "two"
+    train(recipe_of(), {name: xrays[name] for name in ("head", "chest")}, out)
+    return out
+
+
+# -- recipes ---------------------------------------------------------------------------------------
+
+
+def test_a_domain_has_what_it_says_otherwise_and_the_rest_of_the_recipe():
+    recipe = recipe_of()
+    assert recipe.of("chest").grid.size == (32, 32)
+    assert recipe.of("head").grid.size == (32, 40)
+    assert recipe.of("chest").augment == recipe.augment
+    assert recipe.of("chest").of("chest") == recipe.of("chest")
+    whole = recipe.of("chest").complete()
+    assert parse_recipe(whole).complete() == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"domains": {"head": {"training": {"epochs": 3}}}}, "domains.head.training is not known"),
+        ({"domains": {"head": {"grid": {"size": (32,)}}}}, "domains.head: grid.size"),
+        ({"domains": {"my head": {}}}, "domains.my head"),
+        ({"method": "fang2023", "settings": {}}, "fang2023 knows one domain only"),
+        ({"grid": {"size": (32, 32, 32)}, "domains": {}}, "zhu2021 is not for 3D images"),
+        ({"settings": {"shrink": 2}, "domains": {"a": {"grid": {"size": (40, 32)}}}}, "multiples"),
+    ],
+)
+def test_unsound_domains_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        recipe_of(**changes)
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def test_batches_of_domains_are_mixed_anew_each_epoch():
+    groups = ["abcdef", "uvw"]
+    plans = [epoch_plan(groups, 2, None, 1, epoch) for epoch in range(4)]
+    for plan in plans:
+        assert all(set(cases) <= set(groups[group]) for group, cases in plan)
+        shown = [case for group, cases in plan for case in cases if group == 0]
+        assert sorted(shown) == list("abcdef")
+        assert {case for group, cases in plan for case in cases if group == 1} == set("uvw")
+    orders = {tuple(group for group, _ in plan) for plan in plans}
+    assert len(orders) > 1
+
+
+def test_steps_are_shared_out_by_cases_or_as_told():
+    groups = ["a" * 30, "b" * 10]
+    by_cases = epoch_plan(groups, 2, 8, 1, 0)
+    assert [sum(g == k for g, _ in by_cases) for k in (0, 1)] == [6, 2]
+    told = epoch_plan(groups, 2, 9, 1, 0, shares=[1, 2])
+    assert [sum(g == k for g, _ in told) for k in (0, 1)] == [3, 6]
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_what_data_may_say(tmp_path):
+    assert parse_data(["cohort"]) == "cohort"
+    assert parse_data(["a=x", "b=y"]) == {"a": "x", "b": "y"}
+    (tmp_path / "a=x").mkdir()
+    assert parse_data([str(tmp_path / "a=x")]) == str(tmp_path / "a=x")
+    with pytest.raises(UsageError, match="which domain is y"):
+        parse_data(["a=x", "y"])
+    with pytest.raises(UsageError, match="two --data of the domain a"):
+        parse_data(["a=x", "a=y"])
+
+
+def test_missing_and_unknown_domains_are_named(xrays):
+    with pytest.raises(UsageError, match=r"no data of the domain chest; add --data chest=COHORT"):
+        open_groups({"head": xrays["head"]}, recipe_of())
+    given = {**dict.fromkeys(("head", "chest", "foot"), xrays["head"])}
+    with pytest.raises(UsageError, match=r"no domain foot; there is head, chest"):
+        open_groups(given, recipe_of())
+
+
+def test_prepared_domains_are_the_same_cases(xrays, tmp_path):
+    recipe = recipe_of()
+    data = {name: xrays[name] for name in ("head", "chest")}
+    for domain, cases in cases_of(data, recipe).items():
+        write_prepared(cases, recipe.of(domain), tmp_path / domain)
+    for straight, prepared in zip(
+        open_groups(data, recipe), open_groups(tmp_path, recipe), strict=True
+    ):
+        assert (straight.train, straight.validation) == (prepared.train, prepared.validation)
+        case = straight.train[0]
+        np.testing.assert_array_equal(straight.store[case].array, prepared.store[case].array)
+
+
+# -- the model -------------------------------------------------------------------------------------
+
+
+def test_a_universal_model_is_loaded_by_the_name_of_a_domain(run, xrays):
+    assert set(read_info(run / "model.safetensors").domains) == {"head", "chest"}
+    for domain in ("head", "chest"):
+        model = load_model(run / domain)
+        cohort = read_cohort(xrays[domain])
+        assert model.name == f"several/{domain}"
+        assert model.landmarks == tuple(next(iter(cohort.names.values())))
+        assert {domain_of(k) for k in model.method.state_dict()} == {None, domain}
+        sample = load_sample(cohort, cohort.cases[0])
+        found = Detector(model, device="cpu").detect(sample.image).landmarks
+        assert found.names == sample.landmarks.names
+        assert found.unit == sample.landmarks.unit
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["domains"]) == {"head", "chest"}
+    assert "# several/chest" in (run / "model-card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "knows several domains; there is head, chest"),
+        ("chets", "has no domain chets; there is head, chest; did you mean chest"),
+    ],
+)
+def test_a_domain_that_is_not_there(run, name, message):
+    with pytest.raises(UsageError, match=message):
+        load_model(run / name if name else run)
+
+
+def test_a_killed_universal_run_goes_on_as_if_nothing_had_been(xrays, tmp_path, monkeypatch):
+    data = {name: xrays[name] for name in ("head", "chest")}
+    recipe = recipe_of(training={**RAW["training"], "epochs": 2, "schedule": "cyclic"})
+    train(recipe, data, tmp_path / "straight")
+    from anatomark.training.loop import Keeper
+
+    kept = Keeper.on_train_epoch_end
+
+    def stop(self, trainer, module):
+        kept(self, trainer, module)
+        if trainer.current_epoch == 0:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", stop)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(recipe, data, tmp_path / "cut")
+    monkeypatch.undo()
+    train(recipe, data, tmp_path / "cut", resume=True)
+    _, first = read_weights(tmp_path / "straight" / "model.safetensors")
+    _, second = read_weights(tmp_path / "cut" / "model.safetensors")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("convolutions", ["separable", "shared"])
+def test_an_added_domain_leaves_the_others_bit_for_bit(run, xrays, tmp_path, convolutions):
+    base = run
+    settings = {**RAW["settings"], "convolutions": convolutions}
+    if convolutions != "separable":
+        base = tmp_path / "base"
+        data = {name: xrays[name] for name in ("head", "chest")}
+        train(recipe_of(settings=settings), data, base)
+    new = recipe_of(name="more", settings=settings, domains={"hand": {}})
+    train(new, {"hand": xrays["hand"]}, tmp_path / "three", add_domain=base)
+    assert set(read_info(tmp_path / "three" / "model.safetensors").domains) == {
+        "head", "chest", "hand",
+    }  # fmt: skip
+    _, before = read_weights(base / "model.safetensors")
+    _, after = read_weights(tmp_path / "three" / "model.safetensors")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    for domain in ("head", "chest"):
+        cohort = read_cohort(xrays[domain])
+        image = load_sample(cohort, cohort.cases[0]).image
+        found = [
+            Detector(load_model(folder / domain), device="cpu").detect(image).landmarks
+            for folder in (base, tmp_path / "three")
+        ]
+        np.testing.assert_array_equal(found[0].points_mm, found[1].points_mm)
+        np.testing.assert_array_equal(found[0].confidence, found[1].confidence)
+    fresh = tmp_path / "fresh"
+    train(new, {"hand": xrays["hand"]}, fresh)
+    _, alone = read_weights(fresh / "model.safetensors")
+    learnt = [k for k in alone if domain_of(k) == "hand" and k.endswith("weight")]
+    assert any(
+        not torch.equal(alone[k], after[k]) for k in learnt
+    )  # it did learn, on other filters
+
+
+def test_what_cannot_be_added(run, xrays, prostates, small_recipe, tmp_path):
+    hand = {"hand": xrays["hand"]}
+    for changes, message in (
+        ({"settings": {"widths": (4, 8)}, "domains": {"hand": {}}}, r"other \[settings\]"),
+        ({"domains": {}}, r"has no \[domains\]"),
+    ):
+        data = hand if changes["domains"] else xrays["hand"]
+        with pytest.raises(UsageError, match=message):
+            train(recipe_of(**changes), data, tmp_path / "no", add_domain=run)
+    one = recipe_of(domains={"head": {}})
+    with pytest.raises(UsageError, match="knows the domain head already"):
+        train(one, {"head": xrays["head"]}, tmp_path / "no", add_domain=run)
+
+
+def test_a_run_may_start_from_other_weights(run, xrays, tmp_path):
+    data = {name: xrays[name] for name in ("head", "chest")}
+    training = {**RAW["training"], "learning_rate": 1e-12, "ema": 0.0}
+    train(recipe_of(training=training), data, tmp_path / "on", start=run)
+    _, before = read_weights(run / "model.safetensors")
+    _, after = read_weights(tmp_path / "on" / "model.safetensors")
+    weights = [k for k in before if k.endswith("weight")]
+    assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in weights)
+    with pytest.raises(UsageError, match="was begun with other weights"):
+        train(recipe_of(training=training), data, tmp_path / "on", resume=True)
+    other = recipe_of(settings={"widths": (5, 7), "global_width": 6})
+    with pytest.raises(UsageError, match="of .* weights fit the network of the recipe"):
+        train(other, data, tmp_path / "no", start=run)
+
+
+# -- the commands ----------------------------------------------------------------------------------
+
+
+def test_from_the_command_line(xrays, tmp_path, capsys):
+    path = tmp_path / "recipe.toml"
+    path.write_text(format_recipe(recipe_of()))
+    data = [f"--data={name}={xrays[name]}" for name in ("head", "chest")]
+    assert main(["train", str(path), *data, "--out", str(tmp_path / "run"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {d: own["unit"] for d, own in said["domains"].items()} == {"head": "mm", "chest": "px"}
+    image = next((xrays["chest"] / "images").iterdir())
+    words = ["detect", str(image), "--out", str(tmp_path / "found")]
+    assert main([*words, "--model", str(tmp_path / "run" / "chest")]) == 0
+    assert main([*words, "--model", str(tmp_path / "run")]) == 2
+    assert "knows several domains; there is head, chest" in capsys.readouterr().err

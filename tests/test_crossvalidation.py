@@ -71,7 +71,7 @@ def test_each_case_is_found_by_a_model_that_has_not_seen_it(prostates, recipe, t
     assert kept.stat().st_mtime_ns == before
     assert again.evaluation.pooled.summary.mean == done.evaluation.pooled.summary.mean
     other = parse_recipe(recipe.complete() | {"seed": 1})
-    with pytest.raises(UsageError, match="was begun with other recipe and folds"):
+    with pytest.raises(UsageError, match="was begun with other recipe and other folds"):
         crossvalidate(other, prostates, out, folds=2)
 
 

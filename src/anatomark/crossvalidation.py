@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -13,17 +12,16 @@ import numpy as np
 from anatomark.data import Case, Cohort, Landmarks
 from anatomark.errors import UsageError
 from anatomark.inference.detector import Detector
-from anatomark.inference.files import Output, for_file
-from anatomark.io.cohorts.cases import load_sample
+from anatomark.inference.files import detect_cases, for_file, output_for
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import read_text, write_text
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.metrics.evaluation import Evaluation, evaluate
 from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import read_truth
-from anatomark.models.files import WEIGHTS_FILE, load_model
+from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe
-from anatomark.training.run import Machine, train
+from anatomark.training.run import Machine
+from anatomark.training.study import begin_study, train_once
 
 FOLDS_FILE = "folds.json"
 _TEST = "test of a fold"  # no name that a cohort would have
@@ -50,7 +48,6 @@ def crossvalidate(
     folds: int = 5,
     pictures: bool = False,
     machine: Machine | None = None,
-    bar: bool = False,
     progress: Progress = lambda *_: None,
 ) -> CrossValidated:
     """Train one model a fold into ``out``, find the points of the cases it has not seen, measure.
@@ -60,19 +57,25 @@ def crossvalidate(
     A cross-validation that was stopped goes on; ``pictures`` shows the worst cases in the report.
     """
     cohort = data if isinstance(data, Cohort) else read_cohort(data)
-    folder = Path(out)
+    folder, where = Path(out), machine or Machine()
     cases = _chosen(cohort, recipe)
     parts = divide(cases, folds, recipe.seed)
-    _begin(folder, recipe, cohort, parts)
+    now = {
+        "recipe": recipe.complete(), "data": str(cohort.root.resolve()),
+        "folds": [list(part) for part in parts],
+    }  # fmt: skip
+    begin_study(folder, FOLDS_FILE, now)
     found: dict[str, Landmarks] = {}
     for number, part in enumerate(parts):
         progress(number, folds)
         fold = _fold(cohort, cases, recipe, set(part))
         run = folder / f"fold-{number + 1}"
-        if not (run / WEIGHTS_FILE).is_file():
-            begun = (run / "recipe.toml").is_file()
-            train(recipe, fold, run, resume=begun, machine=machine, bar=bar)
-        found |= _found(run, fold, recipe, (machine or Machine()).device, folder / "found")
+        train_once(recipe, fold, run, where)
+        detector = Detector(load_model(run), device=where.device)
+        for case, one in detect_cases(detector, fold.select(split=_TEST)).items():
+            found[case] = one.landmarks
+            kind = output_for(one.landmarks.unit)
+            write_landmarks(for_file(one.findings, kind), folder / "found" / f"{case}.{kind}")
     progress(folds, folds)
     truth = read_truth(cohort.root, domain=recipe.data.domain)
     chosen = replace(truth, landmarks={c: m for c, m in truth.landmarks.items() if c in found})
@@ -114,40 +117,3 @@ def _chosen(cohort: Cohort, recipe: Recipe) -> tuple[Case, ...]:
 def _fold(cohort: Cohort, cases: tuple[Case, ...], recipe: Recipe, test: set[str]) -> Cohort:
     split = {True: _TEST, False: recipe.data.train}
     return replace(cohort, cases=tuple(replace(c, split=split[c.case in test]) for c in cases))
-
-
-def _found(
-    run: Path, fold: Cohort, recipe: Recipe, device: str, folder: Path
-) -> dict[str, Landmarks]:
-    detector = Detector(load_model(run), device=device)
-    found = {}
-    for case in fold.select(split=_TEST).cases:
-        sample = load_sample(fold, case, grey=recipe.data.channels == 1)
-        findings = detector.detect(sample.image).findings
-        found[case.case] = findings.landmarks
-        kind: Output = "mrk.json" if findings.landmarks.unit == "mm" else "json"
-        write_landmarks(for_file(findings, kind), folder / f"{case.case}.{kind}")
-    return found
-
-
-def _begin(
-    folder: Path, recipe: Recipe, cohort: Cohort, parts: tuple[tuple[str, ...], ...]
-) -> None:
-    """Refuse to go on with what was begun otherwise: its models would be taken for these."""
-    path = folder / FOLDS_FILE
-    now = {
-        "recipe": recipe.complete(), "data": str(cohort.root.resolve()),
-        "folds": [list(part) for part in parts],
-    }  # fmt: skip
-    if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError("the folder is not empty", path=folder, fix="name another for --out")
-        write_text(path, json.dumps(now, indent=1))
-        return
-    then = json.loads(read_text(path, UsageError))
-    other = [key for key, value in now.items() if then.get(key) != value]
-    if other:
-        raise UsageError(
-            f"was begun with other {' and '.join(other)}", path=folder,
-            fix="name another folder for --out",
-        )  # fmt: skip

@@ -21,5 +21,6 @@ _SPACING = "Pixel size in mm, as 0.1 or 0.1,0.1 (x,y,z), of an image that has no
 Spacing = Annotated[str | None, typer.Option(metavar="MM", help=_SPACING)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
+Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
 Frame = Literal["LPS", "RAS"]
 Direction = Literal["points", "image"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Spacing
+from anatomark.cli.commands import AsJson, Command, Device, Spacing
 from anatomark.cli.words import spacing_of
 from anatomark.errors import UsageError
 
@@ -36,13 +36,14 @@ def detect(
         bool,
         typer.Option("--repair", help="Move one implausible point to where others suggest it."),
     ] = False,
+    views: Annotated[
+        int, typer.Option(min=1, help="Poses in which each image is looked at; slower, surer.")
+    ] = 1,
     spacing: Spacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain of a cohort.")] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
+    device: Device = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
     readers: Annotated[int, typer.Option(min=1, max=64, help="Images read ahead.")] = 2,
     overwrite: Annotated[
@@ -57,7 +58,7 @@ def detect(
     import matplotlib as mpl
 
     from anatomark.inference.detector import Detector
-    from anatomark.inference.files import check_targets, detect_files, sources_of
+    from anatomark.inference.files import check_targets, detect_files, output_for, sources_of
     from anatomark.metrics.sources import DETECTIONS_FILE
     from anatomark.models.device import keep_freed_memory
 
@@ -66,8 +67,10 @@ def detect(
     if out.exists() and not out.is_dir():
         raise UsageError("is a file", path=out, fix="name a folder for --out")
     sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
-    detector = Detector(model, device=device, second=second, repair=repair, trust=trust)
-    kind = output or ("mrk.json" if detector.model.info.unit == "mm" else "json")
+    detector = Detector(
+        model, device=device, second=second, repair=repair, views=views, trust=trust
+    )
+    kind = output or output_for(detector.model.info.unit)
     check_targets(sources, out, kind, picture=picture, overwrite=overwrite)
     with console.Progress("detecting", len(sources)) as bar:
         outcomes = list(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command
+from anatomark.cli.commands import AsJson, Command, Device
 from anatomark.errors import UsageError
 
 RecipeFile = Annotated[
@@ -23,7 +23,6 @@ Data = Annotated[
         help="A cohort, or what prepare wrote; DOMAIN=COHORT for each domain of a recipe.",
     ),
 ]  # fmt: skip
-Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
 Epochs = Annotated[
     int | None, typer.Option(min=1, help="Instead of the recipe's number of epochs.")
 ]

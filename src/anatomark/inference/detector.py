@@ -17,6 +17,7 @@ from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkWarning, ImageError, UsageError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.inference.flags import Findings, findings_of
+from anatomark.inference.views import agreed, views_of
 from anatomark.methods import Prediction
 from anatomark.models.device import best_device, half_precision
 from anatomark.models.files import Model, load_model
@@ -41,7 +42,8 @@ class Detector:
 
     ``device`` is ``auto``, ``cpu`` or ``gpu``. ``second`` is another model of the same landmarks:
     where the two disagree by more than their errors explain, points are flagged. ``repair``
-    replaces one implausible point by what the others suggest, and says so.
+    replaces one implausible point by what the others suggest, and says so. ``views`` looks at
+    each image in so many poses, and takes what they agree on: slower, and mostly nearer.
     """
 
     def __init__(
@@ -52,12 +54,15 @@ class Detector:
         precision: Literal["auto", "bf16", "float32"] = "auto",
         second: Model | str | PathLike[str] | None = None,
         repair: bool = False,
+        views: int = 1,
         trust: bool = False,
     ) -> None:
+        if views < 1:
+            raise UsageError(f"views is at least 1, not {views}")
         self.model = model if isinstance(model, Model) else load_model(model, trust=trust)
         self.device = best_device(device)
         self._half = half_precision(precision, self.device)
-        self._repair = repair
+        self._repair, self._views = repair, views
         # Loaded models are shared; one on a device of its own is not.
         self._method = placed(
             copy.deepcopy(self.model.method), self.model.recipe.grid.dimension, self.device
@@ -107,11 +112,7 @@ class Detector:
 
     def detect_prepared(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
         """Find the landmarks of images of one network shape, together."""
-        found = predict(
-            self._method, [ready.array for _, ready in images],
-            [np.asarray(ready.grid.extent) for _, ready in images],
-            device=self.device, half=self._half,
-        )  # fmt: skip
+        found = self._predicted([ready for _, ready in images])
         others: list[Detection | None] = [None] * len(images)
         if self._second is not None:
             others = [self._second.detect(image) for image, _ in images]
@@ -119,6 +120,12 @@ class Detector:
             self._detection(image, ready, found, row, other)
             for row, ((image, ready), other) in enumerate(zip(images, others, strict=True))
         ]
+
+    def _predicted(self, ready: Sequence[Prepared]) -> Prediction:
+        return predict(
+            self._method, [one.array for one in ready],
+            [np.asarray(one.grid.extent) for one in ready], device=self.device, half=self._half,
+        )  # fmt: skip
 
     def _detection(
         self,
@@ -129,6 +136,10 @@ class Detector:
         other: Detection | None,
     ) -> Detection:
         landmarks = to_world(found, row, ready.grid, self.model)
+        if self._views > 1:
+            more = views_of(image, ready.grid, self.model.recipe, self._views - 1)
+            looks = [to_world(self._predicted([v]), 0, v.grid, self.model) for v in more]
+            landmarks = agreed([landmarks, *looks])
         findings = findings_of(
             self.model, image, landmarks,
             other=None if other is None else other.findings, repair=self._repair,

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from anatomark.data import Image, Landmarks
+from anatomark.data import Cohort, Image, Landmarks
 from anatomark.errors import AnatomarkError, UsageError
 from anatomark.inference.detector import Detection, Detector
 from anatomark.inference.flags import Findings
-from anatomark.io.cohorts.cases import case_spacing
+from anatomark.io.cohorts.cases import case_spacing, load_sample
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import stem_of, suffix_of
 from anatomark.io.images.kinds import FILE_SUFFIXES
@@ -25,6 +25,20 @@ from anatomark.metrics.sources import DETECTIONS_FILE
 from anatomark.models.preparation import Prepared
 
 Output = Literal["mrk.json", "fcsv", "csv", "json"]
+
+
+def output_for(unit: str) -> Output:
+    """What points are written as where nobody says: Slicer's files hold millimetres only."""
+    return "mrk.json" if unit == "mm" else "json"
+
+
+def detect_cases(detector: Detector, cohort: Cohort) -> dict[str, Detection]:
+    """Points of all cases of a cohort, by their names; a case that cannot be read is an error."""
+    grey = detector.model.recipe.data.channels == 1
+    return {
+        case.case: detector.detect(load_sample(cohort, case, grey=grey).image)
+        for case in cohort.cases
+    }
 
 
 @dataclass(frozen=True)

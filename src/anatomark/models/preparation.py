@@ -105,6 +105,22 @@ def _shown(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
     return np.asarray(shown.array, np.float32), inside
 
 
+def on_grid(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
+    """The same on a grid in any pose, one voxel size for all its axes or nearly so."""
+    array = np.asarray(image.array, np.float32)
+    full = image.with_array(array if image.channels is not None else array[None])
+    fewer = averaged(full, np.full(target.dimension, target.spacing.min()))
+    shown = resample(fewer, target, fill=float(array.min()))
+    inside = np.empty(target.shape, bool)
+    size = np.array(image.grid.size_xyz)
+    rest = np.indices(target.shape[1:])[::-1].reshape(target.dimension - 1, -1)
+    for row in range(target.shape[0]):  # a slab at a time: a volume of points is large
+        voxels = np.column_stack([*rest, np.full(rest.shape[1], row)])
+        index = np.asarray(image.grid.to_index(target.to_world(voxels)))
+        inside[row] = ((index >= -0.5) & (index <= size - 0.5)).all(1).reshape(target.shape[1:])
+    return np.asarray(shown.array, np.float32), inside
+
+
 def averaged(image: Image, spacing: FloatArray) -> Image:
     """Means over whole blocks of voxels where ``spacing`` is coarser: linear sampling would alias.
 

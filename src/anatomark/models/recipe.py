@@ -97,6 +97,9 @@ class DataRecipe(_Part):
     validation_part: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.15, description="Part of the training patients, if there is no such split."
     )
+    draw: Literal["random", "last"] = Field(
+        default="random", description="Which of them: by chance, or the last of the cohort."
+    )
 
 
 class TrainingRecipe(_Part):

@@ -274,7 +274,7 @@ def split_cases(cases: Cases, recipe: Recipe) -> tuple[tuple[str, ...], tuple[st
         )  # fmt: skip
     count = min(max(round(len(patients) * data.validation_part), 1), len(patients) - 1)
     drawn = np.random.default_rng([recipe.seed, 1]).permutation(len(patients))[:count]
-    chosen = {patients[i] for i in drawn}
+    chosen = {patients[i] for i in drawn} if data.draw == "random" else {*patients[-count:]}
     return (
         tuple(c for c in train if cases.patients[c] not in chosen),
         tuple(c for c in train if cases.patients[c] in chosen),

@@ -1,45 +1,37 @@
-"""A paper's table, trained and measured here, printed beside the published numbers.
+"""Table 1 of Fang 2023.
 
-The data of Fang 2023 are not public: the phantom cohort stands in, and every output says so. What
-can be compared is the order of the methods, not the millimetres.
+Its data are not public: the phantom cohort stands in, and every output says so. What can be
+compared is the order of the methods, not the millimetres.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from anatomark.augment import preset
-from anatomark.data import Cohort, Landmarks
+from anatomark.data import Cohort
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import UsageError
 from anatomark.inference.detector import Detector
-from anatomark.inference.files import sources_of
+from anatomark.inference.files import detect_cases
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import read_text, write_text
-from anatomark.io.images.reading import read_image
 from anatomark.metrics.comparison import Compared, compare, write_comparison
 from anatomark.metrics.evaluation import evaluate
 from anatomark.metrics.paired import marks_of
 from anatomark.metrics.records import read_run
 from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import read_truth
-from anatomark.models.files import WEIGHTS_FILE, load_model
+from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
-from anatomark.training.folder import RECIPE_FILE
-from anatomark.training.run import Machine, train
+from anatomark.reproduce.common import Budget, Progress, Reproduced, Table, about, begin
+from anatomark.training.groups import Data
+from anatomark.training.run import Machine
+from anatomark.training.study import train_once
 
-Budget = Literal["small", "paper"]
-Progress = Callable[[int, int], None]
-PHANTOMS = (
-    "The data are phantoms, not patients: compare the order of the methods, not the millimetres."
-)
-SETTINGS_FILE = "settings.json"
 SMALL_CASES, SMALL_SHAPE, SMALL_SPLIT = 120, (16, 32, 32), "0.6,0.1,0.3"
 
 
@@ -90,19 +82,10 @@ LAMBDA2 = {("variance", "mr"): 5e-4, ("variance", "us"): 2e-3,
 DOMAINS = ("us", "mr")
 
 
-@dataclass(frozen=True, eq=False)
-class Reproduced:
-    """Table 1, by domain; ``about`` says what the data are."""
-
-    compared: Mapping[str, Compared]
-    out: Path
-    about: str
-
-
-def reproduce_fang2023(
+def reproduce(
     out: str | PathLike[str],
     *,
-    data: str | PathLike[str] | None = None,
+    data: Data | None = None,
     budget: Budget = "small",
     seed: int = 0,
     machine: Machine | None = None,
@@ -114,7 +97,9 @@ def reproduce_fang2023(
     not done again, so that a run that was stopped goes on.
     """
     folder = Path(out)
-    _same_settings(folder, data, budget, seed)
+    if isinstance(data, Mapping):
+        raise UsageError("fang2023 needs one cohort with the domains us and mr")
+    begin(folder, "fang2023", data, budget, seed)
     cohort = _cohort(folder, data, budget, seed)
     total = len(DOMAINS) * len(TABLE1)
     compared = {}
@@ -130,42 +115,23 @@ def reproduce_fang2023(
         compared[domain] = compare(named)
         write_comparison(compared[domain], folder / domain / "comparison")
     progress(total, total)
-    found = Reproduced(compared, folder, _about(cohort, data))
-    write_text(folder / "table1.md", markdown(found))
-    write_text(folder / "table1.json", json.dumps(record(found), indent=1))
+    said = about({"": cohort}, data)
+    found = Reproduced(
+        "Fang 2023", [_table(compared)], _verdict(compared), said, _record(compared, said)
+    )
+    cases = [len(compared[d].tables[0].cases) for d in DOMAINS]
+    found.write(
+        folder,
+        f"Mean ± SD of the radial error over {' and '.join(map(str, cases))} test cases (US, MR). "
+        "Two-sided Wilcoxon signed-rank test of the cases' means with Holm's correction, p < 0.05: "
+        "* against the baseline, † against the variance regularisation.",
+    )
     return found
 
 
-def _same_settings(folder: Path, data: str | PathLike[str] | None, budget: str, seed: int) -> None:
-    """Refuse to go on with what was begun otherwise: its results would be shown as these."""
-    path = folder / SETTINGS_FILE
-    now = {
-        "paper": "fang2023", "budget": budget, "seed": seed,
-        "data": None if data is None else str(Path(data).resolve()),
-    }  # fmt: skip
-    if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError("the folder is not empty", path=folder, fix="name another for --out")
-        write_text(path, json.dumps(now, indent=1))
-        return
-    then = json.loads(read_text(path, UsageError))
-    other = [key for key, value in now.items() if then.get(key) != value]
-    if other:
-        raise UsageError(
-            "was begun with " + ", ".join(f"{key} {then.get(key)}" for key in other), path=folder,
-            fix="name another folder for --out",
-        )  # fmt: skip
-
-
-def _about(cohort: Cohort, data: str | PathLike[str] | None) -> str:
-    if data is None or cohort.about.get("source") == "anatomark phantom":
-        return PHANTOMS
-    return f"The data are those of {cohort.root}, not the ones of the paper."
-
-
-def _cohort(folder: Path, data: str | PathLike[str] | None, budget: Budget, seed: int) -> Cohort:
+def _cohort(folder: Path, data: Any, budget: Budget, seed: int) -> Cohort:
     if data is not None:
-        cohort = read_cohort(data)
+        cohort = data if isinstance(data, Cohort) else read_cohort(data)
         if not set(DOMAINS) <= set(cohort.domains) or "test" not in cohort.splits:
             raise UsageError(
                 f"needs the domains {' and '.join(DOMAINS)} and a split test", path=cohort.root
@@ -213,31 +179,18 @@ def _row(
     if (place / "evaluation" / "metrics.json").is_file():
         return
     run = place / "run"
-    if not (run / WEIGHTS_FILE).is_file():
-        begun = (run / RECIPE_FILE).is_file()
-        if not begun:  # stopped before it had one: there is nothing to go on with
-            shutil.rmtree(run, ignore_errors=True)
-        train(recipe_of(key, domain, budget, seed), cohort, run, resume=begun, machine=machine)
-    found = detected(run, cohort, domain, machine.device)
+    train_once(recipe_of(key, domain, budget, seed), cohort, run, machine)
+    detector = Detector(load_model(run), device=machine.device)
+    found = detect_cases(detector, cohort.select(split="test", domain=domain))
     truth = read_truth(cohort.root, split="test", domain=domain)
-    result = evaluate(truth, found, said=key, draws=2000)
-    write_evaluation(result, place / "evaluation")
-
-
-def detected(run: Path, cohort: Cohort, domain: str, device: str) -> dict[str, Landmarks]:
-    """Points of the test cases of a domain."""
-    detector = Detector(load_model(run), device=device)
-    sources = sources_of([cohort.root], split="test", domain=domain)
-    return {
-        s.name: detector.detect(read_image(s.path, spacing=s.spacing)).landmarks for s in sources
-    }
+    points = {case: one.landmarks for case, one in found.items()}
+    write_evaluation(evaluate(truth, points, said=key, draws=2000), place / "evaluation")
 
 
 # -- the table -------------------------------------------------------------------------------------
 
 
-def rows_of(found: Reproduced) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of Table 1: ours and the published ones side by side."""
+def _table(found: Mapping[str, Compared]) -> Table:
     head = ["method"]
     for domain in DOMAINS:
         head += [f"{domain.upper()} here (mm)", f"{domain.upper()} published (mm)"]
@@ -245,7 +198,7 @@ def rows_of(found: Reproduced) -> tuple[list[str], list[list[str]]]:
     for number, row in enumerate(TABLE1.values()):
         cells = [row.label]
         for domain in DOMAINS:
-            compared = found.compared[domain]
+            compared = found[domain]
             summary = compared.groups[number].summary
             marks = marks_of(number, compared.tests)
             other = row.us if domain == "us" else row.mr
@@ -254,16 +207,14 @@ def rows_of(found: Reproduced) -> tuple[list[str], list[list[str]]]:
                 f"{other.mean:.2f} ± {other.sd:.2f} {other.marks}".strip(),
             ]
         rows.append(cells)
-    return head, rows
+    return Table("Table 1", head, rows)
 
 
-def verdict(found: Reproduced) -> list[str]:
+def _verdict(found: Mapping[str, Compared]) -> list[str]:
     """Whether the order of the paper holds here: regularised ≤ baseline < the other two."""
     said = []
     for domain in DOMAINS:
-        mean = dict(
-            zip(TABLE1, (g.summary.mean for g in found.compared[domain].groups), strict=True)
-        )
+        mean = dict(zip(TABLE1, (g.summary.mean for g in found[domain].groups), strict=True))
         wrong = [
             f"{TABLE1[a].label} ({mean[a]:.2f} mm) is worse than {TABLE1[b].label} ({mean[b]:.2f})"
             for a, b in (
@@ -279,40 +230,21 @@ def verdict(found: Reproduced) -> list[str]:
     return said
 
 
-def markdown(found: Reproduced) -> str:
-    """Table 1 as Markdown."""
-    head, rows = rows_of(found)
-    cases = [len(found.compared[d].tables[0].cases) for d in DOMAINS]
-    lines = [
-        "# Fang 2023, Table 1", "", found.about, "",
-        f"Mean ± SD of the radial error over {' and '.join(map(str, cases))} test cases (US, MR). "
-        "Two-sided Wilcoxon signed-rank test of the cases' means with Holm's correction, p < 0.05: "
-        "* against the baseline, † against the variance regularisation.", "",
-        f"| {' | '.join(head)} |", f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(row)} |" for row in rows), "", *(f"- {s}" for s in verdict(found)), "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def record(found: Reproduced) -> dict[str, Any]:
-    """Table 1 for programs."""
+def _record(found: Mapping[str, Compared], note: str) -> dict[str, Any]:
     return {
-        "paper": "fang2023", "note": found.about,
+        "paper": "fang2023", "note": note,
         "rows": {
             key: {
                 domain: {
-                    "mre": found.compared[domain].groups[i].summary.mean,
-                    "sd": found.compared[domain].groups[i].summary.sd,
-                    "count": found.compared[domain].groups[i].summary.count,
-                    "marks": marks_of(i, found.compared[domain].tests),
+                    "mre": found[domain].groups[i].summary.mean,
+                    "sd": found[domain].groups[i].summary.sd,
+                    "count": found[domain].groups[i].summary.count,
+                    "marks": marks_of(i, found[domain].tests),
                     "published": (row.us if domain == "us" else row.mr)._asdict(),
                 }
                 for domain in DOMAINS
             }
             for i, (key, row) in enumerate(TABLE1.items())
         },
-        "verdict": verdict(found),
+        "verdict": _verdict(found),
     }  # fmt: skip
-
-
-PAPERS: Sequence[str] = ("fang2023",)

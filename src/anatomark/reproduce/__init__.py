@@ -1,0 +1,15 @@
+"""A paper's tables, trained and measured here, printed beside the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from anatomark.reproduce import fang2023, zhu2021
+from anatomark.reproduce.common import Budget, Reproduced
+
+PAPERS: Mapping[str, Callable[..., Reproduced]] = {
+    "fang2023": fang2023.reproduce,
+    "zhu2021": zhu2021.reproduce,
+}
+
+__all__ = ["PAPERS", "Budget", "Reproduced"]

@@ -47,6 +47,7 @@ def crossvalidate(
     *,
     folds: int = 5,
     pictures: bool = False,
+    views: int = 1,
     machine: Machine | None = None,
     progress: Progress = lambda *_: None,
 ) -> CrossValidated:
@@ -54,7 +55,8 @@ def crossvalidate(
 
     Cases of the recipe's training and validation parts take part; a test part stays untouched.
     Patients are never divided. Each model draws its own validation cases from its training cases.
-    A cross-validation that was stopped goes on; ``pictures`` shows the worst cases in the report.
+    A cross-validation that was stopped goes on; ``pictures`` shows the worst cases in the report,
+    ``views`` are those of ``Detector``.
     """
     cohort = data if isinstance(data, Cohort) else read_cohort(data)
     folder, where = Path(out), machine or Machine()
@@ -71,7 +73,7 @@ def crossvalidate(
         fold = _fold(cohort, cases, recipe, set(part))
         run = folder / f"fold-{number + 1}"
         train_once(recipe, fold, run, where)
-        detector = Detector(load_model(run), device=where.device)
+        detector = Detector(load_model(run), device=where.device, views=views)
         for case, one in detect_cases(detector, fold.select(split=_TEST)).items():
             found[case] = one.landmarks
             kind = output_for(one.landmarks.unit)

@@ -22,5 +22,8 @@ Spacing = Annotated[str | None, typer.Option(metavar="MM", help=_SPACING)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]
+Views = Annotated[
+    int, typer.Option(min=1, help="Poses in which each image is looked at; slower, surer.")
+]
 Frame = Literal["LPS", "RAS"]
 Direction = Literal["points", "image"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Spacing
+from anatomark.cli.commands import AsJson, Command, Device, Spacing, Views
 from anatomark.cli.words import spacing_of
 from anatomark.errors import UsageError
 
@@ -36,9 +36,13 @@ def detect(
         bool,
         typer.Option("--repair", help="Move one implausible point to where others suggest it."),
     ] = False,
-    views: Annotated[
-        int, typer.Option(min=1, help="Poses in which each image is looked at; slower, surer.")
-    ] = 1,
+    views: Views = 1,
+    fix_orientation: Annotated[
+        bool,
+        typer.Option(
+            "--fix-orientation", help="Turn or mirror X-rays whose points make no sense otherwise."
+        ),
+    ] = False,
     spacing: Spacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
@@ -68,8 +72,9 @@ def detect(
         raise UsageError("is a file", path=out, fix="name a folder for --out")
     sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
     detector = Detector(
-        model, device=device, second=second, repair=repair, views=views, trust=trust
-    )
+        model, device=device, second=second, repair=repair, views=views,
+        fix_orientation=fix_orientation, trust=trust,
+    )  # fmt: skip
     kind = output or output_for(detector.model.info.unit)
     check_targets(sources, out, kind, picture=picture, overwrite=overwrite)
     with console.Progress("detecting", len(sources)) as bar:

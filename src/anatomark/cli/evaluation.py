@@ -76,7 +76,21 @@ def evaluate(
     )  # fmt: skip
     report = write_evaluation(result, out, truth=true.landmarks, prediction=found, image=true.image)
     _warn(result, true.without)
-    _say_evaluation(result, report, as_json=as_json)
+    _say_evaluation(result, report, as_json=as_json, cobb=_cobb(true.landmarks, found, out))
+
+
+def _cobb(truth: Any, found: Any, out: Path) -> Any:
+    """The error of the Cobb angles, where the landmarks are corners of vertebrae."""
+    import json
+
+    from anatomark.io.files import write_text
+    from anatomark.metrics.cobb import cobb_error, has_corners
+
+    corners = all(has_corners(marks.names) for marks in truth.values())
+    error = cobb_error(truth, found) if corners else None
+    if error is not None:
+        write_text(out / "cobb.json", json.dumps(error.to_record(), indent=1))
+    return error
 
 
 def _limits(text: str | None) -> tuple[float, ...]:
@@ -104,7 +118,7 @@ def _warn(result: Any, without: tuple[str, ...]) -> None:
             warnings.warn(CohortWarning(text), stacklevel=2)
 
 
-def _say_evaluation(result: Any, report: Path, *, as_json: bool) -> None:
+def _say_evaluation(result: Any, report: Path, *, as_json: bool, cobb: Any = None) -> None:
     from anatomark.metrics.records import group_record
     from anatomark.metrics.report import lead
     from anatomark.metrics.tables import interval, rows_of
@@ -116,10 +130,17 @@ def _say_evaluation(result: Any, report: Path, *, as_json: bool) -> None:
             "cases": len(result.table.cases), "missing_cases": result.missing,
             "unused_cases": result.unused, "unknown_names": result.unknown,
             "pooled": group_record(result.pooled),
+            **({} if cobb is None else {"cobb": cobb.to_record()}),
         })  # fmt: skip
         return
     console.say_table(*rows_of([*result.landmarks, result.pooled], unit, first="landmark"))
     console.say(lead(result))
+    if cobb is not None:
+        main, upper, lower = cobb.differences
+        console.say(
+            f"Cobb angles of {cobb.cases} spines: SMAPE {cobb.smape:.2f} %, mean difference "
+            f"{main:.1f}° (main), {upper:.1f}° (upper), {lower:.1f}° (lower)"
+        )
     ci = interval(result.pooled.summary.mean_ci)
     console.say((f"MRE 95 % interval {ci} {unit}; " if ci else "") + f"open {report}")
 

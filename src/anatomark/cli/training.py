@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device
+from anatomark.cli.commands import AsJson, Command, Device, Views
 from anatomark.errors import UsageError
 
 RecipeFile = Annotated[
@@ -98,6 +98,7 @@ def crossvalidate(
     picture: Annotated[
         bool, typer.Option("--picture", help="Show the worst cases in the report.")
     ] = False,
+    views: Views = 1,
     device: Device = "auto",
     epochs: Epochs = None,
     seed: Seed = None,
@@ -119,7 +120,7 @@ def crossvalidate(
     chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
     with console.Progress("folds") as bar:
         done = run(
-            chosen, data, out, folds=folds, pictures=picture, machine=Machine(device),
+            chosen, data, out, folds=folds, pictures=picture, views=views, machine=Machine(device),
             progress=bar.advance,
         )  # fmt: skip
     result = done.evaluation
@@ -150,29 +151,34 @@ def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> 
         console.say(f"{out / name}: {sum(map(len, cases.splits.values()))} cases")
 
 
-def models(as_json: AsJson = False) -> None:
-    """List the models that come with the package, and the recipes."""
-    from anatomark.models.files import load_model, shipped_models
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Describe this one: its model card.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models that come with the package, and the recipes, or describe one."""
+    from anatomark.models.files import card_of, describe, find_model, shipped_models
     from anatomark.models.recipe import shipped_recipes
 
-    found = [load_model(path) for path in shipped_models().values()]
-    records = [
-        {
-            "name": m.name, "method": m.recipe.method, "dimension": m.recipe.grid.dimension,
-            "modality": m.recipe.modality, "landmarks": list(m.landmarks), "unit": m.info.unit,
-            "error": m.info.trained.get("validation_mre"), "path": m.path,
-        }
-        for m in found
-    ]  # fmt: skip
+    if name is not None:
+        file, domain = find_model(name)
+        chosen = [one for one in describe(file) if domain is None or one["domain"] == domain]
+        if as_json:
+            console.say_json({"models": chosen, "card": card_of(file)})
+        else:
+            console.say(card_of(file) or "there is no model card beside it")
+        return
+    records = [one for file in shipped_models().values() for one in describe(file)]
     if as_json:
         console.say_json({"models": records, "recipes": shipped_recipes()})
         return
     rows = [
         (
-            str(r["name"]), str(r["method"]), f"{r['dimension']}D", str(r["modality"] or "any"),
-            str(len(m.landmarks)), f"{r['error']:.2f} {r['unit']}",
+            one["name"], one["method"], f"{one['dimension']}D", str(one["modality"] or "any"),
+            str(len(one["landmarks"])), f"{one['error']:.2f} {one['unit']}",
         )
-        for r, m in zip(records, found, strict=True)
+        for one in records
     ]  # fmt: skip
     if rows:
         heads = ["model", "method", "", "images", "landmarks", "validation error"]
@@ -203,7 +209,7 @@ COMMANDS = (
     ),
     Command(
         "models",
-        "List the models and recipes that come with the package.",
+        "List the models and recipes that come with the package; with a name, describe one.",
         "Example: anatomark models --json",
         models,
     ),

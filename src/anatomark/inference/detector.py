@@ -17,6 +17,7 @@ from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkWarning, ImageError, UsageError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.inference.flags import Findings, findings_of
+from anatomark.inference.upright import upright
 from anatomark.inference.views import agreed, views_of
 from anatomark.methods import Prediction
 from anatomark.models.device import best_device, half_precision
@@ -44,6 +45,7 @@ class Detector:
     where the two disagree by more than their errors explain, points are flagged. ``repair``
     replaces one implausible point by what the others suggest, and says so. ``views`` looks at
     each image in so many poses, and takes what they agree on: slower, and mostly nearer.
+    ``fix_orientation`` turns and mirrors a 2D image whose points make no sense as it is.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Detector:
         second: Model | str | PathLike[str] | None = None,
         repair: bool = False,
         views: int = 1,
+        fix_orientation: bool = False,
         trust: bool = False,
     ) -> None:
         if views < 1:
@@ -62,7 +65,7 @@ class Detector:
         self.model = model if isinstance(model, Model) else load_model(model, trust=trust)
         self.device = best_device(device)
         self._half = half_precision(precision, self.device)
-        self._repair, self._views = repair, views
+        self._repair, self._views, self._fix = repair, views, fix_orientation
         # Loaded models are shared; one on a device of its own is not.
         self._method = placed(
             copy.deepcopy(self.model.method), self.model.recipe.grid.dimension, self.device
@@ -112,6 +115,16 @@ class Detector:
 
     def detect_prepared(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
         """Find the landmarks of images of one network shape, together."""
+        found = self._as_they_are(images)
+        if not self._fix:
+            return found
+
+        def look(image: Image) -> Detection:
+            return self._as_they_are([(image, self.prepare(image))])[0]
+
+        return [upright(image, one, look) for (image, _), one in zip(images, found, strict=True)]
+
+    def _as_they_are(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
         found = self._predicted([ready for _, ready in images])
         others: list[Detection | None] = [None] * len(images)
         if self._second is not None:

@@ -103,11 +103,18 @@ def make_method(recipe: Recipe, landmarks: int | Mapping[str, int]) -> Method:
     )
 
 
-def save_model(path: str | PathLike[str], info: ModelInfo, weights: dict[str, Tensor]) -> None:
-    """Write weights and what goes with them; the file appears whole or not at all."""
+def save_model(
+    path: str | PathLike[str], info: ModelInfo, weights: dict[str, Tensor], *, half: bool = False
+) -> None:
+    """Write weights and what goes with them; the file appears whole or not at all.
+
+    ``half`` writes them as float16, half as large and exact to 11 bits.
+    """
     from safetensors.torch import save
 
     plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    if half:
+        plain = {k: v.half() if v.is_floating_point() else v for k, v in plain.items()}
     digest = {_KEY: info.model_dump_json(), _DIGEST: _digest(plain)}
     content = save(plain, metadata=digest)
     with writing(path) as temporary:
@@ -156,6 +163,28 @@ def shipped_models() -> dict[str, Path]:
     """Files of the models that come with the package, by name."""
     folder = Path(str(resources.files("anatomark") / "weights"))
     return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
+
+
+def card_of(file: Path) -> str:
+    """The model card beside a shipped model, or in a run folder; "" where there is none."""
+    cards = [file.with_suffix(".md"), file.with_name("model-card.md")]
+    return next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), "")
+
+
+def describe(file: Path) -> list[dict[str, Any]]:
+    """What a model is, one record a domain, as plain JSON types; its weights are not read."""
+    info = read_info(file)
+    found = []
+    for domain in info.domains or ("",):
+        own = info.of(domain) if domain else info
+        recipe = parse_recipe(own.recipe, file)
+        found.append({
+            "name": f"{recipe.name}/{domain}" if domain else recipe.name, "domain": domain,
+            "method": recipe.method, "dimension": recipe.grid.dimension,
+            "modality": recipe.modality, "landmarks": list(own.landmarks), "unit": own.unit,
+            "error": own.trained.get("validation_mre"), "path": str(file),
+        })  # fmt: skip
+    return found
 
 
 def load_model(name: str | PathLike[str], *, trust: bool = False) -> Model:

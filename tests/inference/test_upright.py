@@ -1,0 +1,76 @@
+"""An image that lies on its side is read as if it stood, and its points stay where they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anatomark import Grid, Image, Landmarks
+from anatomark.inference.detector import Detection
+from anatomark.inference.flags import UNLIKELY, Findings
+from anatomark.inference.upright import turned, upright
+
+NAMES = ("a", "b", "c", "d")
+PLACES = [(20, 10), (50, 15), (30, 60), (12, 70)]  # x, y: no turn or mirror maps it to itself
+
+
+def film():
+    array = np.zeros((90, 70), np.uint8)
+    for value, (x, y) in enumerate(PLACES, 1):
+        array[y, x] = 50 * value
+    return Image(array, Grid(array.shape, (0.5, 0.5), (3.0, 4.0)))
+
+
+def look(image):
+    """Knows the points by their brightness, and where on an upright film each of them belongs."""
+    points, flags = [], {}
+    for value, (name, place) in enumerate(zip(NAMES, PLACES, strict=True), 1):
+        y, x = np.argwhere(image.array == 50 * value)[0]
+        points.append(image.grid.to_world(np.array([x, y], float)))
+        if image.array.shape != (90, 70) or np.hypot(x - place[0], y - place[1]) > 5:
+            flags[name] = (UNLIKELY,)
+    marks = Landmarks(NAMES, points)
+    return Detection(marks, Findings(marks, dict.fromkeys(NAMES, 1.0), 0.95, flags))
+
+
+SPOILT = {
+    "mirrored left to right": lambda a: a[:, ::-1],
+    "mirrored top to bottom": lambda a: a[::-1],
+    "turned by 180°": lambda a: a[::-1, ::-1],
+    "turned by 90° to the right": np.rot90,  # it had been turned to the left
+    "turned by 90° to the left": lambda a: np.rot90(a, -1),
+    "mirrored about a diagonal": np.transpose,
+}
+
+
+@pytest.mark.parametrize("said", SPOILT)
+def test_every_way_is_found_and_undone(said):
+    array = np.ascontiguousarray(SPOILT[said](film().array))
+    image = Image(array, Grid(array.shape, (0.5, 0.5), (3.0, 4.0)))
+    first = look(image)
+    assert len(first.findings.flags) == 4
+    found = upright(image, first, look)
+    assert found.findings.image == (f"was {said} to be recognised",)
+    assert not found.findings.flags
+    np.testing.assert_allclose(found.landmarks.points_mm, first.landmarks.points_mm, atol=1e-9)
+
+
+def test_an_upright_image_and_a_senseless_one_are_left_alone():
+    first = look(film())
+    assert upright(film(), first, lambda _: pytest.fail("looked again")) is first
+    nothing = Detection(
+        first.landmarks,
+        Findings(first.landmarks, {}, 0.95, dict.fromkeys(NAMES, (UNLIKELY,))),
+    )
+    assert upright(film(), nothing, lambda _: nothing) is nothing
+
+
+def test_a_turned_image_shows_each_pixel_where_it_was():
+    image = film()
+    for exchanged in (False, True):
+        other = turned(image, exchanged, x=True, y=False)
+        y, x = np.argwhere(other.array == 150)[0]
+        np.testing.assert_allclose(
+            other.grid.to_world(np.array([x, y], float)),
+            image.grid.to_world(np.array(PLACES[2], float)),
+        )

@@ -92,3 +92,14 @@ def test_a_cohort_without_a_training_part(prostates, recipe, tmp_path):
     strange = parse_recipe(recipe.complete() | {"data": {"domain": "mr", "train": "learn"}})
     with pytest.raises(UsageError, match="no cases of the parts learn and val"):
         crossvalidate(strange, prostates, tmp_path / "cv")
+
+
+def test_a_study_begun_before_a_setting_existed_goes_on(tmp_path):
+    recipe = parse_recipe(
+        {"name": "r", "method": "fang2023", "grid": {"size": (16, 16)}}
+    ).complete()
+    older = {key: value for key, value in recipe.items() if key != "domains"}
+    begin_study(tmp_path / "cv", "folds.json", {"recipe": older})
+    begin_study(tmp_path / "cv", "folds.json", {"recipe": recipe})
+    with pytest.raises(UsageError, match="was begun with other recipe"):
+        begin_study(tmp_path / "cv", "folds.json", {"recipe": {**recipe, "seed": 5}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from anatomark.cli.app import main
 from anatomark.errors import ModelError, UsageError, WriteError
 from anatomark.models.files import ModelInfo, load_model, make_method, save_model
 from anatomark.models.recipe import parse_recipe
@@ -138,3 +140,36 @@ def test_weights_that_are_no_numbers_or_not_those_that_were_saved(tmp_path):
     (tmp_path / "flipped.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match="not those that were saved"):
         load_model(tmp_path / "flipped.safetensors")
+
+
+def test_half_as_large_and_read_as_before(saved, tmp_path):
+    torch.manual_seed(0)
+    weights = make_method(RECIPE, 2).state_dict()
+    save_model(tmp_path / "half.safetensors", INFO, weights, half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.8 * saved.stat().st_size
+    read = load_model(tmp_path / "half.safetensors").method.state_dict()
+    for name, value in weights.items():
+        assert read[name].dtype == torch.float32
+        assert torch.equal(read[name], value.half().float())
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UsageError, match=r"did you mean prostate-phantom-mr\?"):
+        load_model("prostate-fantom-mr")
+
+
+def test_a_model_without_domains_has_none(saved):
+    with pytest.raises(UsageError, match="has no domains, so none is called head"):
+        load_model(saved.parent / "head")
+
+
+def test_models_lists_and_describes(capsys):
+    assert main(["models"]) == 0
+    assert "prostate-phantom-mr" in capsys.readouterr().out
+    assert main(["models", "prostate-phantom-mr"]) == 0
+    assert "# prostate-phantom-mr" in capsys.readouterr().out
+    assert main(["models", "prostate-phantom-us", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [m["name"] for m in said["models"]] == ["prostate-phantom-us"]
+    assert said["models"][0]["landmarks"]
+    assert main(["models", "nothing-like-it"]) == 2

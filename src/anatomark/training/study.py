@@ -11,7 +11,7 @@ from typing import Any
 from anatomark.errors import UsageError
 from anatomark.io.files import read_text, write_text
 from anatomark.models.files import WEIGHTS_FILE
-from anatomark.models.recipe import Recipe
+from anatomark.models.recipe import Recipe, parse_recipe
 from anatomark.training.folder import RECIPE_FILE
 from anatomark.training.groups import Data
 from anatomark.training.run import Machine, train
@@ -29,6 +29,8 @@ def begin_study(folder: Path, name: str, now: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(dict(now), indent=1))
         return
     then = json.loads(read_text(path, UsageError))
+    if "recipe" in then:  # with the defaults that came since
+        then["recipe"] = parse_recipe(then["recipe"], path).complete()
     other = [
         f"{key} {then.get(key)}" if isinstance(value, str | int) else f"other {key}"
         for key, value in now.items()

@@ -13,6 +13,7 @@ from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import UsageError
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.models.recipe import format_recipe, parse_recipe
+from anatomark.training.study import begin_study
 
 
 @pytest.fixture(scope="module")

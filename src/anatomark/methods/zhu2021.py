@@ -40,6 +40,7 @@ class Zhu2021Config(MethodConfig):
     )
     widths: Annotated[tuple[Width, ...], Field(min_length=2)] = (64, 128, 256, 512, 512)
     global_width: Annotated[int, Field(ge=2)] = 128
+    global_dilations: Annotated[tuple[Width, ...], Field(min_length=1)] = (1, 2, 5, 2, 1)
     shrink: Literal[1, 2, 4] = Field(
         default=1, description="Pixels that the maps have less along each axis than the images."
     )
@@ -93,6 +94,7 @@ class Zhu2021(MapMethod):
         self.network: GU2Net = GU2Net(
             channels, counts, parts=config.parts, kind=config.convolutions, widths=config.widths,
             shrink=config.shrink, global_width=config.global_width,
+            dilations=config.global_dilations,
         )  # fmt: skip
 
     def maps(self, images: Tensor, domain: str) -> Tensor:

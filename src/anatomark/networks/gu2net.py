@@ -214,6 +214,7 @@ class GU2Net(nn.Module):
         widths: Sequence[int] = (64, 128, 256, 512, 512),
         shrink: int = 1,
         global_width: int = 128,
+        dilations: Sequence[int] = (1, 2, 5, 2, 1),
     ) -> None:
         super().__init__()
         self.domains = tuple(outputs)
@@ -225,8 +226,9 @@ class GU2Net(nn.Module):
         if parts != "local":
             factor = 4 * shrink
             self.whole = GlobalNet(
-                inputs, outputs, width=global_width, factor=factor, maps=parts == "both"
-            )
+                inputs, outputs, width=global_width, dilations=dilations, factor=factor,
+                maps=parts == "both",
+            )  # fmt: skip
             self.multiple = max(self.multiple, factor)
 
     def forward(self, images: Tensor, domain: str) -> TwoLogits:

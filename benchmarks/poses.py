@@ -2,8 +2,8 @@
 
     python benchmarks/poses.py COHORT CV_FOLDER [--folds 1,2,3] [--views 1,8]
 
-Prints mean errors of the network alone, of the mean shape laid onto its points, of the fit, and of the
-mean shape laid onto the true points, which is what no network is needed for but the pose.
+Prints mean errors of the network alone, of the mean shape laid onto its points, of the fit, and of
+the mean shape laid onto the true points, which is what no network is needed for but the pose.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/universal.py [--device cpu] [--repeat 5]
 
-The plain forward is the network as written, contiguous float32, decoding its argmax. Each variant is
-in a process of its own; landmarks of all are compared.
+The plain forward is the network as written, contiguous, float32. Each variant is in a process of its
+own; landmarks of all are compared.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ def measure(variant: str, device: str, repeat: int) -> dict[str, object]:
     film = np.random.default_rng(0).random((1, HEIGHT, WIDTH), np.float32)
     extent = np.array([WIDTH, HEIGHT], float)
     half = half_precision("auto", device) and variant == "as detect does"
-    if variant != "plain":
-        method = placed(method, 2, device)
-    else:
-        method = method.to(device)
+    method = method.to(device) if variant == "plain" else placed(method, 2, device)
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()

@@ -2,8 +2,8 @@
 
     python benchmarks/universal.py [--device cpu] [--repeat 5]
 
-The plain forward is the network as written, contiguous, float32. Each variant is in a process of its
-own; landmarks of all are compared.
+The plain forward is the network as written, contiguous, float32. Each variant is in a process of
+its own; landmarks of all are compared.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def main(device: str, repeat: int) -> None:
     size = np.array([WIDTH, HEIGHT]) / 2
     for variant, own in found.items():
         apart = np.abs(np.subtract(own["points"], plain["points"]) * size).max()
+        ratio = plain["seconds"] / own["seconds"]
         print(
-            f"{variant:16s} {1000 * own['seconds']:8.1f} ms  {plain['seconds'] / own['seconds']:5.2f}× "
+            f"{variant:16s} {1000 * own['seconds']:8.1f} ms  {ratio:5.2f}× "
             f"points within {apart:.3f} px{'  bf16' if own['bf16'] else ''}"
         )
 

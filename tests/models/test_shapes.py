@@ -16,6 +16,7 @@ from anatomark.models.shapes import (
     fit_shapes,
     implausible,
     repair,
+    several_wrong,
 )
 
 
@@ -93,6 +94,40 @@ def test_one_wrong_point_is_found_and_put_back(dim):
     assert found >= 0.85 * len(fresh)
     assert other <= 1
     assert np.mean(after) < 0.35 * np.mean(before)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_several_wrong_points_among_many_are_found_and_put_back(dim):
+    rng = np.random.default_rng(5)
+    learnt = fit_shapes(shapes(80, dim, rng, landmarks=16))
+    right, left, before, after = 0, 0, [], []
+    fresh = shapes(20, dim, rng, landmarks=16)
+    for shape in fresh:
+        rows = sorted(rng.choice(16, 3, replace=False).tolist())
+        wrong = shape
+        for row in rows:
+            wrong = pushed(wrong, row, rng, 20)
+        found = several_wrong(learnt, wrong)
+        if found is None:
+            left += 1
+            continue
+        right += sorted(found[0]) == rows
+        others = np.setdiff1d(np.arange(16), found[0])
+        assert np.array_equal(found[1][others], wrong[others])
+        before += np.linalg.norm((wrong - shape)[rows], axis=1).tolist()
+        after += np.linalg.norm((found[1] - shape)[rows], axis=1).tolist()
+        assert several_wrong(learnt, shape) is None or check_shape(learnt, shape).p_whole < 0.01
+    assert right >= 0.8 * len(fresh)
+    assert left <= 1
+    assert np.mean(after) < 0.35 * np.mean(before)
+
+
+def test_of_few_points_several_cannot_be_told(prior):
+    rng = np.random.default_rng(6)
+    shape = shapes(1, 3, rng)[0]
+    wrong = pushed(pushed(shape, 0, rng, 40), 5, rng, 40)
+    wrong[7] = np.nan  # seven are left
+    assert several_wrong(prior, wrong) is None
 
 
 def test_the_expected_place_is_where_it_is_said_to_be(prior):

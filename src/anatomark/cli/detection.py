@@ -34,7 +34,7 @@ def detect(
     ] = None,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Move one implausible point to where others suggest it."),
+        typer.Option("--repair", help="Move implausible points to where the others suggest them."),
     ] = False,
     views: Views = 1,
     fix_orientation: Annotated[

@@ -43,7 +43,7 @@ class Detector:
 
     ``device`` is ``auto``, ``cpu`` or ``gpu``. ``second`` is another model of the same landmarks:
     where the two disagree by more than their errors explain, points are flagged. ``repair``
-    replaces one implausible point by what the others suggest, and says so. ``views`` looks at
+    replaces implausible points by what the others suggest, and says so. ``views`` looks at
     each image in so many poses, and takes what they agree on: slower, and mostly nearer.
     ``fix_orientation`` turns and mirrors a 2D image whose points make no sense as it is.
     """

@@ -15,7 +15,8 @@ from anatomark.models.checks import Checks, own_covariance, raw_statistics
 from anatomark.models.files import Model
 from anatomark.models.quality import check_quality, field_of_view, view_check
 from anatomark.models.shape_fit import fit_to_shape
-from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible
+from anatomark.models.shape_model import ShapePrior
+from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible, several_wrong
 from anatomark.models.shapes import repair as put_back
 
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
@@ -67,7 +68,8 @@ def findings_of(
             # Without the covariance of points: one that admits to be unsure is no more plausible.
             found = check_shape(checks.shape, trusted.points_mm @ axes)
             _flag_shape(trusted, found, flags, whole)
-            reported = _repaired(trusted, found, axes, flags) if repair else trusted
+            if repair:
+                reported = _repaired(trusted, found, checks.shape, axes, flags)
     return Findings(
         reported,
         dict(zip(landmarks.names, radii.tolist(), strict=True)),
@@ -199,15 +201,25 @@ def _fitted(
 
 
 def _repaired(
-    landmarks: Landmarks, check: ShapeCheck, axes: FloatArray, flags: dict[str, list[str]]
+    landmarks: Landmarks,
+    check: ShapeCheck,
+    prior: ShapePrior,
+    axes: FloatArray,
+    flags: dict[str, list[str]],
 ) -> Landmarks:
-    found = put_back(landmarks.points_mm @ axes, check)
+    """The one wrong point where the others suggest it, or the few among many."""
+    if not check.p_whole < ALPHA:
+        return landmarks
+    shown = landmarks.points_mm @ axes
+    alone = put_back(shown, check)
+    found = several_wrong(prior, shown) if alone is None else ([alone[1]], alone[0])
     if found is None:
         return landmarks
-    row, points = found[1], np.array(landmarks.points_mm)
-    points[row] = found[0][row] @ axes.T
-    moved = float(np.linalg.norm(points[row] - landmarks.points_mm[row]))
-    flags[landmarks.names[row]].append(
-        f"{REPAIRED}: moved by {moved:.1f} {landmarks.unit} to where the others suggest it"
-    )
+    rows, points = found[0], np.array(landmarks.points_mm)
+    points[rows] = found[1][rows] @ axes.T
+    for row in rows:
+        moved = float(np.linalg.norm(points[row] - landmarks.points_mm[row]))
+        flags[landmarks.names[row]].append(
+            f"{REPAIRED}: moved by {moved:.1f} {landmarks.unit} to where the others suggest it"
+        )
     return replace(landmarks, points_mm=points)

@@ -32,6 +32,7 @@ _FOLDS = 20
 _ROUNDS = 5
 _FILLINGS = 3  # rounds in which absent points are filled in
 _SUSPECTS = 6  # landmarks that are tried as the one that is wrong
+_MANY = 8  # points that can outvote several wrong ones
 _CLEAR = 0.1  # without another landmark, the rest must be that much less plausible
 _LEAST_SD = 1e-3  # of the size of the shape: nothing in anatomy varies less
 _POOL = 5.0  # cases that the common scale of all landmarks is worth, for the scale of one
@@ -115,6 +116,41 @@ def repair(points_mm: ArrayLike, check: ShapeCheck) -> tuple[FloatArray, int] | 
     return points, check.culprit
 
 
+def several_wrong(
+    prior: ShapePrior, points_mm: ArrayLike, *, alpha: float = ALPHA
+) -> tuple[list[int], FloatArray] | None:
+    """Rows without which a set of many points is plausible, and all points with them put back.
+
+    They are taken out one after the other, each time the one without which the rest is most
+    plausible. ``None`` if nothing is wrong, if a third of the points does not explain it, or where
+    fewer than eight are there: of few points any could be the wrong ones.
+    """
+    points = np.array(points_mm, np.float64)
+    points[~(present(points) & present(prior.mean_mm))] = np.nan
+    rows: list[int] = []
+    rest, own = points.copy(), np.zeros((*points.shape, points.shape[1]))
+    count = int(present(points).sum())
+    check = _judge(prior, rest, own)
+    while check.p_whole < alpha:
+        if count < _MANY or len(rows) == count // 3:
+            return None
+        order = np.argsort(np.nan_to_num(check.p_value, nan=2.0))[:_SUSPECTS].tolist()
+        tried = {row: _judge(prior, _but(rest, row), own) for row in order}
+        row = max(tried, key=lambda r: tried[r].p_whole)
+        rest, check = _but(rest, row), tried[row]
+        rows.append(int(row))
+    if not rows or not np.isfinite(check.expected_mm[rows]).all():
+        return None
+    points[rows] = check.expected_mm[rows]
+    return rows, points
+
+
+def _but(points: FloatArray, row: int) -> FloatArray:
+    rest = points.copy()
+    rest[row] = np.nan
+    return rest
+
+
 def _culprit(
     prior: ShapePrior, points: FloatArray, own: FloatArray, check: ShapeCheck, alpha: float
 ) -> int | None:
@@ -122,9 +158,7 @@ def _culprit(
     order = np.argsort(np.nan_to_num(check.p_value, nan=2.0))[:_SUSPECTS].tolist()
     left = {}  # suspects, most unlikely first, and how plausible the others are without them
     for row in (r for r in order if check.p_value[r] < alpha):
-        rest = points.copy()
-        rest[row] = np.nan
-        p = _judge(prior, rest, own).p_whole
+        p = _judge(prior, _but(points, row), own).p_whole
         if p >= alpha:
             left[int(row)] = p
     if not left:
@@ -139,9 +173,7 @@ def _without(
     prior: ShapePrior, points: FloatArray, own: FloatArray, check: ShapeCheck, row: int
 ) -> ShapeCheck:
     """One wrong point must not make the others look wrong: they are judged without it."""
-    rest = points.copy()
-    rest[row] = np.nan
-    clean = _judge(prior, rest, own)
+    clean = _judge(prior, _but(points, row), own)
     for name in ("p_value", "apart_mm"):
         getattr(clean, name)[row] = getattr(check, name)[row]
     return replace(clean, p_whole=check.p_whole, culprit=row)

@@ -58,6 +58,11 @@ def crossvalidate(
     A cross-validation that was stopped goes on; ``pictures`` shows the worst cases in the report,
     ``views`` are those of ``Detector``.
     """
+    if recipe.domains:
+        raise UsageError(
+            "a recipe with [domains] cannot be cross-validated",
+            fix="leave [domains] away: zhu2021 trains on a single domain too",
+        )
     cohort = data if isinstance(data, Cohort) else read_cohort(data)
     folder, where = Path(out), machine or Machine()
     cases = _chosen(cohort, recipe)

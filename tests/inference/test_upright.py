@@ -65,6 +65,20 @@ def test_an_upright_image_and_a_senseless_one_are_left_alone():
     assert upright(film(), nothing, lambda _: nothing) is nothing
 
 
+def test_a_set_that_does_not_fit_together_is_no_sense_either():
+    first = look(film())
+    note = (f"{UNLIKELY}: the points do not fit together, and none stands out",)
+    odd = Detection(first.landmarks, Findings(first.landmarks, {}, 0.95, {}, note))
+    looked = []
+
+    def again(image):
+        looked.append(image)
+        return odd
+
+    assert upright(film(), odd, again) is odd
+    assert len(looked) == 7
+
+
 def test_a_turned_image_shows_each_pixel_where_it_was():
     image = film()
     for exchanged in (False, True):

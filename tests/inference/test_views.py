@@ -107,5 +107,5 @@ def test_views_are_a_number_of_looks():
     model = dot_model(2, size=[16, 16])
     detector = Detector(model, device="cpu")
     assert len(list(views_of(image, detector.prepare(image).grid, model.recipe, 3))) == 3
-    with pytest.raises(UsageError, match="views is at least 1, not 0"):
-        Detector(model, views=0)
+    with pytest.raises(UsageError, match="views is 1, or at least 3, not 2"):
+        Detector(model, views=2)

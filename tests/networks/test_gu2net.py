@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from anatomark.methods import METHODS, Batch
+from anatomark.methods.base import Maps
 from anatomark.methods.zhu2021 import product
 from anatomark.networks.gu2net import DomainConv, GU2Net, domain_of
 
@@ -26,6 +27,7 @@ def count(network):
         ("local", "separable", 2.12e6),
         ("local", "shared", 17.3e6),
         ("local", "each", 51.92e6),
+        ("global", "separable", 2.23e6),  # the paper says 1.35 M, its code makes 2.23 M
     ],
 )
 def test_as_many_weights_as_published(parts, kind, said):
@@ -145,3 +147,17 @@ def test_the_loss_is_equation_4_of_built_heatmaps(height):
                     true = height * torch.exp(-apart / (2 * 2.0**2))
                     wanted[b, k] += functional.binary_cross_entropy(heat[b, k, y, x], true)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 0.25, 0.4, 0.49])
+def test_the_decoder_finds_parts_of_a_pixel(offset):
+    """An ideal heatmap: nothing of its Gaussian is cut, or points would go to middles of pixels."""
+    kind = METHODS["zhu2021"]
+    method = kind(kind.Config(widths=(4, 4)), landmarks=1, dimension=2, channels=1)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(80.0), indexing="ij")
+    heat = torch.exp(-((x - 40 - offset) ** 2 + (y - 30 + offset) ** 2) / (2 * 3.0**2))
+    maps = torch.logit(heat.clamp(1e-6, 1 - 1e-6))[None, None]
+    found = method.predict(Maps(maps, torch.tensor([[80.0, 64.0]])))
+    index = (found.points[0, 0] + 1) / 2 * torch.tensor([80.0, 64.0]) - 0.5
+    assert (index - torch.tensor([40 + offset, 30 - offset])).abs().max() < 0.02
+    assert found.covariance_mm2[0, 0, 0, 0] == pytest.approx(9, rel=0.1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +78,8 @@ def test_a_domain_has_what_it_says_otherwise_and_the_rest_of_the_recipe():
         ({"domains": {"my head": {}}}, "domains.my head"),
         ({"method": "fang2023", "settings": {}}, "fang2023 knows one domain only"),
         ({"grid": {"size": (32, 32, 32)}, "domains": {}}, "zhu2021 is not for 3D images"),
+        ({"domains": {"a": {"data": {"channels": 3}}, "b": {}}}, "channels is the same for all"),
+        ({"domains": {"a": {"data": {"share": 0.5}}, "b": {}}}, "share is said of all"),
         ({"settings": {"shrink": 2}, "domains": {"a": {"grid": {"size": (40, 32)}}}}, "multiples"),
     ],
 )
@@ -97,6 +101,30 @@ def test_batches_of_domains_are_mixed_anew_each_epoch():
         assert {case for group, cases in plan for case in cases if group == 1} == set("uvw")
     orders = {tuple(group for group, _ in plan) for plan in plans}
     assert len(orders) > 1
+
+
+def test_a_preset_of_a_domain_is_the_preset():
+    recipe = recipe_of(
+        augment={"rotation_deg": 1.0}, domains={"a": {"augment": {"preset": "strong"}}, "b": {}}
+    )
+    assert recipe.of("a").augment.rotation_deg == 20
+    assert recipe.of("b").augment.rotation_deg == 1
+
+
+def test_no_domain_is_left_without_a_step():
+    with pytest.raises(UsageError, match="4 steps an epoch leave none for one of 2 domains"):
+        epoch_plan(["a" * 30, "b"], 2, 4, 1, 0)
+
+
+def test_two_processes_train_as_one(xrays, tmp_path):
+    """Parameters of the other domain have no gradient in a step: that must stop nobody."""
+    (tmp_path / "recipe.toml").write_text(format_recipe(recipe_of()))
+    data = [f"--data={name}={xrays[name]}" for name in ("head", "chest")]
+    command = [sys.executable, "-m", "anatomark", "train", str(tmp_path / "recipe.toml"), *data]
+    command += ["--device", "cpu", "--devices", "2", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(read_info(tmp_path / "run" / "model.safetensors").domains) == {"head", "chest"}
 
 
 def test_steps_are_shared_out_by_cases_or_as_told():

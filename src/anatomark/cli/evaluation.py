@@ -88,6 +88,7 @@ def _cobb(truth: Any, found: Any, out: Path) -> Any:
 
     corners = all(has_corners(marks.names) for marks in truth.values())
     error = cobb_error(truth, found) if corners else None
+    (out / "cobb.json").unlink(missing_ok=True)  # of an earlier evaluation
     if error is not None:
         write_text(out / "cobb.json", json.dumps(error.to_record(), indent=1))
     return error

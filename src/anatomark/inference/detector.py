@@ -60,8 +60,11 @@ class Detector:
         fix_orientation: bool = False,
         trust: bool = False,
     ) -> None:
-        if views < 1:
-            raise UsageError(f"views is at least 1, not {views}")
+        if views < 1 or views == 2:
+            raise UsageError(
+                f"views is 1, or at least 3, not {views}",
+                fix="of two looks neither can be outvoted",
+            )
         self.model = model if isinstance(model, Model) else load_model(model, trust=trust)
         self.device = best_device(device)
         self._half = half_precision(precision, self.device)

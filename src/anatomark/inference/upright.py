@@ -53,7 +53,9 @@ def turned(image: Image, exchanged: bool, x: bool, y: bool) -> Image:
 
 
 def unlikely(found: Detection) -> float:
-    """The part of the points that are in unlikely places."""
+    """The part of the points that are in unlikely places; all, if they do not fit together."""
     findings = found.findings
+    if any(note.startswith(UNLIKELY) for note in findings.image):
+        return 1.0  # of the whole set, none standing out
     count = sum(any(f.startswith(UNLIKELY) for f in flags) for flags in findings.flags.values())
     return count / max(len(findings.landmarks), 1)

@@ -78,10 +78,13 @@ def _replaced(
     covariance = confidence = None
     if first.covariance_mm2 is not None:
         each = np.array([look.covariance_mm2 for look in looks])
-        covariance = np.einsum("vl,vlij->lij", weight, each) + spread
+        covariance = np.einsum("vl,vlij->lij", weight, np.where(kept[..., None, None], each, 0))
+        covariance += spread
     if first.confidence is not None:
         each = np.array([look.confidence for look in looks])
-        confidence = np.where(there, (weight * each).sum(axis=0), first.confidence)
+        confidence = np.where(
+            there, (weight * np.where(kept, each, 0)).sum(axis=0), first.confidence
+        )
     return replace(
         first, points_mm=points, present=there, covariance_mm2=covariance, confidence=confidence
     )

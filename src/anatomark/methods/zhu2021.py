@@ -58,7 +58,9 @@ class Zhu2021Config(MethodConfig):
         default="local", description="Eq. 5, or the centre of mass of a window about that pixel."
     )
     radius: Annotated[int, Field(ge=1, le=32)] = Field(
-        default=4, description="Half side of that window, pixels of the maps."
+        default=9,
+        description="Half side of that window, pixels of the maps. A window that cuts the Gaussian "
+        "pulls the point to the middle of a pixel: 3 sigma are not cut.",
     )
 
     def check_grid(self, size: Sequence[int], *, windows: bool) -> None:

@@ -204,7 +204,12 @@ class Recipe(_Part):
             raise ValueError("; ".join(found)) from None
         if self.grid.dimension not in method_named(self.method).dimensions:
             raise ValueError(f"{self.method} is not for {self.grid.dimension}D images")
-        for view in self.views().values():
+        views = self.views()
+        if len({view.data.channels for view in views.values()} | {self.data.channels}) > 1:
+            raise ValueError("data.channels is the same for all domains")
+        if len({view.data.share is None for view in views.values()}) > 1:
+            raise ValueError("data.share is said of all domains or of none")
+        for view in views.values():
             config.check_grid(view.grid.size, windows=view.grid.spacing is not None)
         return self
 
@@ -223,6 +228,7 @@ class Recipe(_Part):
                 raise ValueError(f"domains.{domain}.{table} is not known; there is {known}")
             base = record[table]
             whole = isinstance(given, Mapping) and isinstance(base, Mapping)
+            whole = whole and "preset" not in given  # which says all that it does not
             record[table] = {**base, **given} if whole else given
         record["domains"] = {domain: {}}
         return _view(record, domain)
@@ -240,6 +246,10 @@ class Recipe(_Part):
             record["training"]["epochs"] = epochs
         if seed is not None:
             record["seed"] = seed
+        if domain is not None and self.domains:
+            raise UsageError(
+                "the recipe has [domains]", fix="say --data DOMAIN=COHORT instead of --domain"
+            )
         if domain is not None:
             record["data"]["domain"] = domain
         return parse_recipe(record)

@@ -122,14 +122,20 @@ def reproduce(
         found[key] = _model(folder / key, cohorts, key, budget, seed, machine or Machine())
     progress(len(TABLE2), len(TABLE2))
     said = about(cohorts, data)
-    truths = {d: read_truth(c.root).said for d, c in cohorts.items()}
-    record = {"paper": "zhu2021", "note": said, "truth": truths, "models": _record(found)}
+    truths = {d: read_truth(c.root, domain=_only(c)).said for d, c in cohorts.items()}
+    record = {
+        "paper": "zhu2021", "note": said, "truth": truths, "made": _made(budget),
+        "models": _record(found),
+    }  # fmt: skip
     weights = {key: _weights(folder / key / "run") for key in TABLE2}
     tables = [_table1(found), _table2(found, weights)]
-    done = Reproduced("Zhu 2021", tables, _verdict(found), said, record)
+    done = Reproduced("Zhu 2021", tables, [*_verdict(found), _made(budget)], said, record)
     cases = ", ".join(f"{d} {len(_tested(c))}" for d, c in cohorts.items())
     named = "; ".join(f"{domain}: {truth}" for domain, truth in truths.items())
-    done.write(folder, f"Test cases: {cases}. Truth: {named}. SDR counts errors ≤ the threshold.")
+    done.write(
+        folder,
+        f"Test cases: {cases}. Truth: {named}. SDR counts errors ≤ the threshold. {_made(budget)}",
+    )
     return done
 
 
@@ -146,7 +152,8 @@ def _cohorts(folder: Path, data: Data | None, budget: Budget, seed: int) -> dict
     for domain in DOMAINS:
         if domain in given:
             own = given[domain]
-            found[domain] = own if isinstance(own, Cohort) else read_cohort(own)
+            whole = own if isinstance(own, Cohort) else read_cohort(own)
+            found[domain] = whole.select(domain=domain) if domain in whole.domains else whole
             if not _tested(found[domain]):
                 raise UsageError(
                     "has no split that begins with test", path=found[domain].root,
@@ -166,6 +173,10 @@ def _cohorts(folder: Path, data: Data | None, budget: Budget, seed: int) -> dict
 
 _SMALL_IMAGE = {"head": (200, 160), "hand": (200, 160), "chest": (160, 160)}
 _SMALL_GRID = {"head": [104, 128], "hand": [96, 128], "chest": [128, 128]}
+
+
+def _only(cohort: Cohort) -> str:
+    return cohort.domains[0]
 
 
 def _tested(cohort: Cohort) -> list[str]:
@@ -209,7 +220,7 @@ def _model(
 
 def _measured(model: Path, cohort: Cohort, machine: Machine, report: Path | None) -> Measured:
     detector = Detector(load_model(model), device=machine.device)
-    truth = read_truth(cohort.root)
+    truth = read_truth(cohort.root, domain=_only(cohort))
     own, pixels, found = [], [], {}
     cases = {case.case: case for case in cohort.cases}
     for name in _tested(cohort):
@@ -230,6 +241,19 @@ def _measured(model: Path, cohort: Cohort, machine: Machine, report: Path | None
         result = evaluate(replace(truth, landmarks=chosen), found, draws=500, thresholds=limits)
         write_evaluation(result, report)
     return Measured(np.concatenate(own), np.concatenate(pixels), cohort.unit)
+
+
+def _made(budget: Budget) -> str:
+    """What must be known to set the numbers beside the published ones."""
+    views = recipe_of("gu2net", budget, 0).views()
+    shown = ", ".join(f"{d} {'×'.join(map(str, v.grid.size))}" for d, v in views.items())
+    said = f"The networks see {shown} pixels; points are centres of mass, not the highest pixel."
+    if budget == "paper":
+        return said
+    return (
+        f"{said} The budget is small: networks, images and epochs are reduced, and a pixel of "
+        "Table 2 is four times as large as the paper's."
+    )
 
 
 def _weights(run: Path) -> float:

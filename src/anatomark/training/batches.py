@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from anatomark.errors import UsageError
 from anatomark.methods import Batch
 from anatomark.training.cases import Example
 from anatomark.training.groups import Group
@@ -54,6 +55,11 @@ def epoch_plan(
     counts = [-(-len(cases) // batch) for cases in groups]
     if steps is not None:
         counts = _divided(shares or [len(cases) for cases in groups], steps)
+        if 0 in counts:
+            raise UsageError(
+                f"{steps} steps an epoch leave none for one of {len(groups)} domains",
+                fix="raise training.steps_per_epoch, or its data.share",
+            )
     plan = []
     for number, (cases, count) in enumerate(zip(groups, counts, strict=True)):
         order = epoch_order(cases, count * batch, seed + number, epoch)

@@ -70,7 +70,7 @@ class CohortCases:
     """
 
     def __init__(self, cohort: Cohort, recipe: Recipe, *, domain: str | None = None) -> None:
-        chosen = _domain(cohort, domain if recipe.domains else recipe.data.domain)
+        chosen = _domain(cohort, domain or recipe.data.domain)
         self._cohort, self._recipe = cohort, recipe
         self._cases = {case.case: case for case in chosen}
         domain = chosen[0].domain

@@ -50,7 +50,8 @@ def finish(
 ) -> ModelInfo:
     """Write metrics, model cards and, last, the model with all that it knows of itself.
 
-    ``base`` is the universal model to which the domains were added.
+    ``base`` is the universal model to which the domains were added; what is returned is about
+    this run alone.
     """
     found = {g.domain: _judged(g, trained, folder, device=device, half=half) for g in groups}
     info, weights = read_weights(folder / BEST)
@@ -72,9 +73,10 @@ def finish(
             for domain, own in found.items()
         }
         info = info.model_copy(update={"trained": dict(trained), "domains": each})
+    whole = info
     if base is not None:
-        info, weights = joined(base, info, weights)
-    save_model(folder / WEIGHTS_FILE, info, weights)
+        whole, weights = joined(base, info, weights)
+    save_model(folder / WEIGHTS_FILE, whole, weights)
     return info
 
 

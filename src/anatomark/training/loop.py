@@ -318,7 +318,7 @@ def run_loop(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=devices,
         num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
+        strategy=_strategy(devices * nodes, domains=len(loop.seen)),
         precision="bf16-mixed" if half else "32-true",
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=recipe.validate_every,
@@ -346,6 +346,13 @@ def run_loop(
                 f"stopped in epoch {loop.current_epoch + 1}; go on with train --resume"
             ) from None
         raise
+
+
+def _strategy(processes: int, *, domains: int) -> str:
+    """A batch has one domain: what belongs to the others has no gradient in that step."""
+    if processes == 1:
+        return "auto"
+    return "ddp_find_unused_parameters_true" if domains > 1 else "ddp"
 
 
 def _check_state(path: Path) -> None:

@@ -176,9 +176,10 @@ def _trained(
         bar=bar,
     )  # fmt: skip
     if rank() == 0:
+        judged = "validation_mre_px" if recipe.domains else "validation_mre"
         trained = {
             "epochs": loop.current_epoch, "steps": loop.global_step,
-            "best_epoch": keeper.best_epoch, "validation_mre": keeper.best,
+            "best_epoch": keeper.best_epoch, judged: keeper.best,
             "anatomark": __version__, "date": datetime.now(UTC).date().isoformat(),
         }  # fmt: skip
         base = start.base if start is not None and start.adding else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anatomark import Grid, Image, Landmarks
-from anatomark.inference.detector import Detection
+from anatomark.inference.detection import Detection
 from anatomark.inference.flags import UNLIKELY, Findings
 from anatomark.inference.upright import turned, upright
 

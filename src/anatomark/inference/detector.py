@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Literal
 
@@ -16,7 +15,8 @@ from torch import Tensor
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkWarning, ImageError, UsageError
 from anatomark.geometry import FloatArray, Grid
-from anatomark.inference.flags import Findings, findings_of
+from anatomark.inference.detection import Detection
+from anatomark.inference.flags import findings_of
 from anatomark.inference.upright import upright
 from anatomark.inference.views import agreed, views_of
 from anatomark.methods import Prediction
@@ -24,18 +24,6 @@ from anatomark.models.device import best_device, half_precision
 from anatomark.models.files import Model, load_model
 from anatomark.models.predicting import placed, predict
 from anatomark.models.preparation import Prepared, check_kind, prepare
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """Landmarks of one image, with what is known about them.
-
-    ``landmarks`` are in the world (LPS), with confidence and covariance where the method gives
-    them; ``findings`` are radii and flags, and points that were repaired.
-    """
-
-    landmarks: Landmarks
-    findings: Findings
 
 
 class Detector:

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from anatomark.data import Cohort, Image, Landmarks
 from anatomark.errors import AnatomarkError, UsageError
-from anatomark.inference.detector import Detection, Detector
+from anatomark.inference.detection import Detection
+from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
 from anatomark.io.cohorts.cases import case_spacing, load_sample
 from anatomark.io.cohorts.files import read_cohort

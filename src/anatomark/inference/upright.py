@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from anatomark.data import Image
+from anatomark.inference.detection import Detection
 from anatomark.inference.flags import UNLIKELY
-
-if TYPE_CHECKING:
-    from anatomark.inference.detector import Detection
 
 # What was done to the image: axes exchanged, then x and y reversed. Only its grid is turned too, so
 # that points stay where they are in the world.

@@ -24,7 +24,7 @@ from anatomark.losses import (
 )
 from anatomark.methods.base import Batch, MapMethod, Maps, MethodConfig, Prediction, known
 from anatomark.methods.fang2023 import narrowness
-from anatomark.networks.gu2net import Convolutions, GU2Net, TwoLogits
+from anatomark.networks.gu2net import Convolutions, GU2Net, TwoLogits, there
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -106,7 +106,7 @@ class Zhu2021(MapMethod):
     def _combined(self, two: TwoLogits) -> Tensor:
         local, whole = two
         if local is None or whole is None:
-            return _there(local if whole is None else whole)
+            return there(local if whole is None else whole)
         local, whole = _precise(local), _precise(whole)
         if self.config.loss == "softmax":
             return local + functional.logsigmoid(whole)
@@ -151,9 +151,3 @@ def product(local: Tensor, whole: Tensor) -> Tensor:
 def _precise(maps: Tensor) -> Tensor:
     """In float32 or better."""
     return maps.to(torch.promote_types(maps.dtype, torch.float32))
-
-
-def _there(maps: Tensor | None) -> Tensor:
-    if maps is None:
-        raise TypeError("a network without any part")
-    return maps

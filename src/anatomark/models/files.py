@@ -130,8 +130,8 @@ def find_model(name: str | PathLike[str]) -> tuple[Path, str | None]:
     if found is not None:
         return found, None
     whole, _, domain = str(name).replace("\\", "/").rpartition("/")
-    known = whole and not (Path(whole).is_dir() and not (Path(whole) / WEIGHTS_FILE).is_file())
-    found = _found(whole) if known else None
+    just_a_folder = Path(whole).is_dir() and not (Path(whole) / WEIGHTS_FILE).is_file()
+    found = _found(whole) if whole and not just_a_folder else None
     if found is not None:
         return found, domain
     shipped = shipped_models()

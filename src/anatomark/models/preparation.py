@@ -87,11 +87,7 @@ def _about_centre(grid: Grid, spacing: FloatArray, size: tuple[int, ...]) -> Gri
 
 def _shown(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
     """Values ``(C, *shape)`` on ``target``, NaN-free, and where they come from the image."""
-    array = np.asarray(image.array, np.float32)
-    full = image.with_array(array if image.channels is not None else array[None])
-    fewer = averaged(full, target.spacing)
-    low = float(array.min())
-    shown = fewer if fewer.grid.same_as(target) else resample(fewer, target, fill=low)
+    values = _values(image, target, target.spacing)
     index = [
         (np.arange(n) - (n - 1) / 2) * s
         for n, s in zip(target.size_xyz, target.spacing, strict=True)
@@ -102,15 +98,12 @@ def _shown(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
     inside = np.ones(target.shape, bool)
     for axis, row in enumerate(rows):
         inside &= np.expand_dims(row, [a for a in range(len(rows)) if a != axis])
-    return np.asarray(shown.array, np.float32), inside
+    return values, inside
 
 
 def on_grid(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
     """The same on a grid in any pose, one voxel size for all its axes or nearly so."""
-    array = np.asarray(image.array, np.float32)
-    full = image.with_array(array if image.channels is not None else array[None])
-    fewer = averaged(full, np.full(target.dimension, target.spacing.min()))
-    shown = resample(fewer, target, fill=float(array.min()))
+    values = _values(image, target, np.full(target.dimension, target.spacing.min()))
     inside = np.empty(target.shape, bool)
     size = np.array(image.grid.size_xyz)
     rest = np.indices(target.shape[1:])[::-1].reshape(target.dimension - 1, -1)
@@ -118,7 +111,17 @@ def on_grid(image: Image, target: Grid) -> tuple[Pixels, NDArray[np.bool_]]:
         voxels = np.column_stack([*rest, np.full(rest.shape[1], row)])
         index = np.asarray(image.grid.to_index(target.to_world(voxels)))
         inside[row] = ((index >= -0.5) & (index <= size - 0.5)).all(1).reshape(target.shape[1:])
-    return np.asarray(shown.array, np.float32), inside
+    return values, inside
+
+
+def _values(image: Image, target: Grid, spacing: FloatArray) -> Pixels:
+    """Values ``(C, *shape)`` on ``target``, of an image that was made as coarse as ``spacing``."""
+    array = np.asarray(image.array, np.float32)
+    full = image.with_array(array if image.channels is not None else array[None])
+    fewer = averaged(full, spacing)
+    low = float(array.min())
+    shown = fewer if fewer.grid.same_as(target) else resample(fewer, target, fill=low)
+    return np.asarray(shown.array, np.float32)
 
 
 def averaged(image: Image, spacing: FloatArray) -> Image:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -235,29 +235,25 @@ class GU2Net(nn.Module):
         """Of images ``(B, C, H, W)``, maps ``(B, L, H / shrink, W / shrink)``."""
         if self.shrink == 1:
             both = on_multiple(images, self.multiple, lambda x: self._both(x, domain))
-            return _parted(both, self.local is not None, self.whole is not None)
-        both = self._both(images, domain)
-        return _parted(both, self.local is not None, self.whole is not None)
+        else:
+            both = self._both(images, domain)
+        if self.local is None or self.whole is None:
+            return TwoLogits(None, both) if self.local is None else TwoLogits(both, None)
+        return TwoLogits(*both.chunk(2, 1))
 
     def _both(self, images: Tensor, domain: str) -> Tensor:
         """The logits there are, one after the other along the channels."""
         size = [n // self.shrink for n in images.shape[2:]]
         local = None if self.local is None else self.local(images, domain)
         if self.whole is None:
-            return _there(local)
+            return there(local)
         coarse = self.whole(images, local, domain)
         whole = functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
         return whole if local is None else torch.cat([local, whole], 1)
 
 
-def _parted(both: Tensor, local: bool, whole: bool) -> TwoLogits:
-    if local and whole:
-        a, b = both.chunk(2, 1)
-        return TwoLogits(a, b)
-    return TwoLogits(both if local else None, both if whole else None)
-
-
-def _there(maps: Any) -> Tensor:
-    if not isinstance(maps, Tensor):
+def there(maps: Tensor | None) -> Tensor:
+    """The maps of the only network there is."""
+    if maps is None:
         raise TypeError("a network without any part")
     return maps

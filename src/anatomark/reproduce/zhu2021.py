@@ -27,7 +27,7 @@ from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import read_text, write_text
 from anatomark.metrics.evaluation import evaluate
 from anatomark.metrics.report import write_evaluation
-from anatomark.metrics.sources import read_truth
+from anatomark.metrics.sources import Truth, read_truth
 from anatomark.models.files import load_model
 from anatomark.models.preparation import network_grid
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
@@ -116,13 +116,15 @@ def reproduce(
     folder = Path(out)
     begin(folder, "zhu2021", data, budget, seed)
     cohorts = _cohorts(folder, data, budget, seed)
+    truth = {d: read_truth(c.root, domain=c.domains[0]) for d, c in cohorts.items()}
     found = {}
     for number, key in enumerate(TABLE2):
         progress(number, len(TABLE2))
-        found[key] = _model(folder / key, cohorts, key, budget, seed, machine or Machine())
+        recipe = recipe_of(key, budget, seed)
+        found[key] = _model(folder / key, cohorts, truth, recipe, machine or Machine())
     progress(len(TABLE2), len(TABLE2))
     said = about(cohorts, data)
-    truths = {d: read_truth(c.root, domain=_only(c)).said for d, c in cohorts.items()}
+    truths = {domain: own.said for domain, own in truth.items()}
     record = {
         "paper": "zhu2021", "note": said, "truth": truths, "made": _made(budget),
         "models": _record(found),
@@ -175,10 +177,6 @@ _SMALL_IMAGE = {"head": (200, 160), "hand": (200, 160), "chest": (160, 160)}
 _SMALL_GRID = {"head": [104, 128], "hand": [96, 128], "chest": [128, 128]}
 
 
-def _only(cohort: Cohort) -> str:
-    return cohort.domains[0]
-
-
 def _tested(cohort: Cohort) -> list[str]:
     return [case.case for case in cohort.cases if case.split.startswith("test")]
 
@@ -198,14 +196,18 @@ def recipe_of(key: str, budget: Budget, seed: int) -> Recipe:
 
 
 def _model(
-    place: Path, cohorts: dict[str, Cohort], key: str, budget: Budget, seed: int, machine: Machine
+    place: Path,
+    cohorts: Mapping[str, Cohort],
+    truth: Mapping[str, Truth],
+    recipe: Recipe,
+    machine: Machine,
 ) -> dict[str, Measured]:
     run, errors = place / "run", place / "errors.json"
     if not errors.is_file():
-        train_once(recipe_of(key, budget, seed), dict(cohorts), run, machine)
+        train_once(recipe, cohorts, run, machine)
+        reports = {d: place / d if recipe.name in TABLE1 else None for d in cohorts}
         found = {
-            d: _measured(run / d, c, machine, place / d if key in TABLE1 else None)
-            for d, c in cohorts.items()
+            d: _measured(run / d, c, truth[d], machine, reports[d]) for d, c in cohorts.items()
         }
         record = {
             d: {"own": m.own.tolist(), "pixels": m.pixels.tolist(), "unit": m.unit}
@@ -218,9 +220,10 @@ def _model(
     }
 
 
-def _measured(model: Path, cohort: Cohort, machine: Machine, report: Path | None) -> Measured:
+def _measured(
+    model: Path, cohort: Cohort, truth: Truth, machine: Machine, report: Path | None
+) -> Measured:
     detector = Detector(load_model(model), device=machine.device)
-    truth = read_truth(cohort.root, domain=_only(cohort))
     own, pixels, found = [], [], {}
     cases = {case.case: case for case in cohort.cases}
     for name in _tested(cohort):

@@ -93,8 +93,7 @@ def _judged(
     group: Group, trained: Mapping[str, Any], folder: Path, *, device: str, half: bool
 ) -> _Judged:
     best = load_model(folder / BEST / group.domain if group.domain else folder / BEST)
-    parts = (group.train, group.validation)
-    checks, errors = _looked_at(best, group.store, parts, device=device, half=half)
+    checks, errors = _looked_at(best, group, device=device, half=half)
     metrics = _metrics(errors, best, group.validation)
     about = {
         "cases": len(group.train), "validation_cases": len(group.validation),
@@ -105,20 +104,14 @@ def _judged(
     return _Judged(checks, metrics, about, model_card(best, about, metrics, checks))
 
 
-def _looked_at(
-    best: Model,
-    store: Store,
-    parts: tuple[Sequence[str], Sequence[str]],
-    *,
-    device: str,
-    half: bool,
-) -> tuple[Checks, FloatArray]:
+def _looked_at(best: Model, group: Group, *, device: str, half: bool) -> tuple[Checks, FloatArray]:
     method = placed(best.method, best.recipe.grid.dimension, device)
-    training = list(_training(store, parts[0]))
+    store = group.store
+    training = list(_training(store, group.train))
     prior = fit_shapes(np.array([shape for shape, _ in training]))
     looks = [
         _look_at(method, at_least(store[case], best.recipe.grid.size), device=device, half=half)
-        for case in parts[1]
+        for case in group.validation
     ]
     best.method.cpu()
     plain_spread = None

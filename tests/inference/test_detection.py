@@ -30,8 +30,8 @@ from anatomark.models.predicting import predict
 from anatomark.models.quality import fit_quality
 from anatomark.models.recipe import IntensityRecipe, parse_recipe
 from anatomark.models.shapes import fit_shapes
-from anatomark.models.tiles import cut, tile_shape, tiled_maps
 from anatomark.networks import StridedUNet
+from anatomark.networks.tiles import cut, tile_shape, tiled_maps
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from anatomark.errors import UsageError
-from anatomark.models.tiles import tiled_maps
 from anatomark.networks import Regressor, StridedUNet, UNet
 from anatomark.networks.blocks import norm, on_multiple
+from anatomark.networks.tiles import tiled_maps
 
 SHAPES = {2: (13, 22), 3: (9, 12, 17)}
 

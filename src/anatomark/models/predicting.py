@@ -13,7 +13,7 @@ from anatomark.geometry import FloatArray
 from anatomark.methods import Batch, Method, Prediction
 from anatomark.methods.base import MapMethod, Maps
 from anatomark.models.device import channels_last
-from anatomark.models.tiles import tile_shape, tiled_maps
+from anatomark.networks.tiles import tile_shape, tiled_maps
 
 HALO = 32  # voxels that a tile sees beyond what is kept of it
 

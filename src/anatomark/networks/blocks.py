@@ -30,10 +30,11 @@ def conv(
     kernel: int = 3,
     stride: int = 1,
     bias: bool = True,
+    groups: int = 1,
 ) -> nn.Module:
     """Convolution with zero padding that keeps the size (at stride 1)."""
     made: nn.Module = _CONV[dimension](
-        inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias
+        inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias, groups=groups
     )
     return made
 
@@ -72,9 +73,12 @@ class ConvAct(nn.Sequential):
         stride: int = 1,
         norm_kind: Norm = "none",
         slope: float = 0.2,
+        groups: int = 1,
     ) -> None:
         super().__init__(
-            conv(dimension, inputs, outputs, stride=stride, bias=norm_kind == "none"),
+            conv(
+                dimension, inputs, outputs, stride=stride, bias=norm_kind == "none", groups=groups
+            ),
             norm(norm_kind, dimension, outputs),
             nn.LeakyReLU(slope, inplace=True),
         )
@@ -88,7 +92,10 @@ class ConvAct(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """Two convolutions and a way around them (He 2016), rectified after the sum."""
+    """Two convolutions and a way around them (He 2016), rectified after the sum.
+
+    With ``groups``, as many such blocks side by side: channels are counted for one of them.
+    """
 
     def __init__(
         self,
@@ -99,18 +106,28 @@ class Residual(nn.Module):
         stride: int = 1,
         norm_kind: Norm = "instance",
         slope: float = 0.01,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         bias = norm_kind == "none"
+        inputs, outputs = inputs * groups, outputs * groups
         self.body = nn.Sequential(
-            ConvAct(dimension, inputs, outputs, stride=stride, norm_kind=norm_kind, slope=slope),
-            conv(dimension, outputs, outputs, bias=bias),
+            ConvAct(
+                dimension,
+                inputs,
+                outputs,
+                stride=stride,
+                norm_kind=norm_kind,
+                slope=slope,
+                groups=groups,
+            ),
+            conv(dimension, outputs, outputs, bias=bias, groups=groups),
             norm(norm_kind, dimension, outputs),
         )
         self.around: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.around = nn.Sequential(
-                conv(dimension, inputs, outputs, kernel=1, stride=stride, bias=bias),
+                conv(dimension, inputs, outputs, kernel=1, stride=stride, bias=bias, groups=groups),
                 norm(norm_kind, dimension, outputs),
             )
         self.act = nn.LeakyReLU(slope, inplace=True)

@@ -128,6 +128,11 @@ def test_grey_values():
     p = normalise(array, inside, IntensityRecipe(kind="percentiles", low=5, high=95))
     low, high = np.percentile(array[0, 5:], (5, 95))
     np.testing.assert_allclose(p[0], np.clip((array[0] - low) / (high - low), 0, 1), atol=1e-5)
+    e = normalise(array, inside, IntensityRecipe(kind="equalise"))
+    below = [(array[1, 5:] <= v).mean() for v in array[1, 5:].ravel()]
+    np.testing.assert_allclose(e[1, 5:].ravel(), below, atol=0.061)  # a bin of few
+    assert e.min() >= 0
+    assert e.max() <= 1
     flat = normalise(np.full((1, 4, 4), 7, "f4"), np.ones((4, 4), bool), IntensityRecipe())
     assert np.isfinite(flat).all()
 

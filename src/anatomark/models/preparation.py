@@ -14,6 +14,7 @@ from anatomark.models.recipe import GridRecipe, IntensityRecipe
 from anatomark.sampling import resample
 
 Pixels = NDArray[np.float32]
+_GREYS = 1024  # that histogram equalisation tells apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +169,22 @@ def normalise(array: Pixels, inside: NDArray[np.bool_], recipe: IntensityRecipe)
             spread = float(seen.std())
             out[channel] = (values - float(seen.mean())) / (spread if spread > 0 else 1.0)
             continue
+        if recipe.kind == "equalise":
+            out[channel] = _equalised(values, seen)
+            continue
         low, high = recipe.low, recipe.high
         if recipe.kind == "percentiles":
             low, high = (float(v) for v in np.percentile(seen, (low, high)))
         width = high - low
         out[channel] = np.clip((values - low) / (width if width > 0 else 1.0), 0, 1)
     return out
+
+
+def _equalised(values: Pixels, seen: Pixels) -> Pixels:
+    """The part of ``seen`` that is darker than each value, 0…1 (histogram equalisation)."""
+    counts, edges = np.histogram(seen, bins=_GREYS)
+    below = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
+    return np.interp(values, edges, below).astype(np.float32)
 
 
 def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -67,10 +67,11 @@ class IntensityRecipe(_Part):
 
     ``zscore``: mean 0 and SD 1 over the image. ``percentiles``: ``low`` and ``high`` percent of
     the values become 0 and 1, cut there. ``window``: the values ``low`` and ``high`` (HU, say)
-    become 0 and 1, cut there. ``none``: as they are.
+    become 0 and 1, cut there. ``equalise``: the part of the image's voxels that are darker.
+    ``none``: as they are.
     """
 
-    kind: Literal["zscore", "percentiles", "window", "none"] = "percentiles"
+    kind: Literal["zscore", "percentiles", "window", "equalise", "none"] = "percentiles"
     low: float = 0.5
     high: float = 99.5
 

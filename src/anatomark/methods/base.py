@@ -85,6 +85,10 @@ class Method(nn.Module, ABC):
     def __init__(self, config: Any, *, landmarks: Any, dimension: int, channels: int) -> None:
         super().__init__()
 
+    def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What a training step works on of an image of this shape (z, y, x)."""
+        return shape
+
     @abstractmethod
     def forward(self, batch: Batch) -> Any:
         """Whatever ``losses`` and ``predict`` need."""

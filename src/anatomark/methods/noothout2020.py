@@ -125,6 +125,12 @@ class Noothout2020(Method):
                 head=config.local_head, **heads,
             )  # fmt: skip
 
+    def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of a sub-image, or of an image that is smaller."""
+        given = self.config.sub_image
+        size = (given * len(shape) if len(given) == 1 else given)[::-1]
+        return tuple(min(n, s) for n, s in zip(shape, size, strict=True))
+
     # -- forward ---------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> Votes:
@@ -144,9 +150,7 @@ class Noothout2020(Method):
     def _of_boxes(self, batch: Batch) -> Votes:
         """A random sub-image of each image; and of each landmark one that holds it."""
         shape = tuple(batch.images.shape[2:])
-        given = self.config.sub_image
-        size = (given * len(shape) if len(given) == 1 else given)[::-1]
-        size = tuple(min(n, s) for n, s in zip(shape, size, strict=True))
+        size = self.trained_shape(shape)
         start = random_boxes(len(batch.images), shape, size, batch.images.device)
         boxes = cut_boxes(batch.images, start[:, None], size)[:, 0]
         whole = self._whole(boxes, start[:, None], batch)

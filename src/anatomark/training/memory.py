@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,24 @@ def check_memory(
 def estimated_bytes(
     recipe: Recipe, method: Method, landmarks: int, share: int, *, half: bool
 ) -> float:
-    """Bytes that one step keeps for its backward pass, from a step on a smaller image."""
-    size = recipe.grid.size[::-1]
+    """Bytes that one step keeps for its backward pass, from steps on two smaller images.
+
+    Part of it may not grow with the image: of boxes about landmarks, say.
+    """
+    size = method.trained_shape(recipe.grid.size[::-1])
     # At least two voxels on the coarsest level, or statistics have nothing to count.
     least = max(32, 2 * int(getattr(getattr(method, "network", None), "multiple", 1)))
     small = tuple(min(n, least) for n in size)
-    tried = copy.deepcopy(method)  # running statistics must not see a blank image
-    held = _step(tried, _blank(recipe, small, landmarks, 1), half, "cpu")
-    ratio = float(torch.tensor(size).prod() / torch.tensor(small).prod()) * share
+    larger = (min(size[0], 2 * small[0]), *small[1:])
+    first, second = (
+        # Copies: running statistics must not see a blank image.
+        _step(copy.deepcopy(method), _blank(recipe, shape, landmarks, 1), half, "cpu")
+        for shape in (small, larger)
+    )
+    before, after, whole = (math.prod(shape) for shape in (small, larger, size))
+    slope = (second - first) / (after - before) if after > before else first / before
     # The gradients of the largest activations live beside what was kept.
-    return 1.5 * held * ratio
+    return 1.5 * share * (first + slope * (whole - before))
 
 
 def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) -> Batch:

@@ -20,9 +20,10 @@ from anatomark.inference.flags import findings_of
 from anatomark.inference.upright import upright
 from anatomark.inference.views import agreed, views_of
 from anatomark.methods import Prediction
+from anatomark.methods.base import Ballot
 from anatomark.models.device import best_device, half_precision
 from anatomark.models.files import Model, load_model
-from anatomark.models.predicting import placed, predict
+from anatomark.models.predicting import explain, placed, predict
 from anatomark.models.preparation import Prepared, check_kind, prepare
 
 
@@ -103,6 +104,11 @@ class Detector:
                 "give the image without one: this model learnt from pixels",
             )
         return prepare(image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
+
+    def votes(self, ready: Prepared) -> dict[str, Ballot]:
+        """What patches say of each landmark, by stage, normalised on the grid of ``ready``."""
+        extent = np.asarray(ready.grid.extent)
+        return explain(self._method, ready.array, extent, device=self.device)
 
     def detect_prepared(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
         """Find the landmarks of images of one network shape, together."""

@@ -7,7 +7,7 @@ no training loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -53,6 +53,15 @@ class Prediction(NamedTuple):
     confidence: Tensor | None = None
     covariance_mm2: Tensor | None = None
     present: Tensor | None = None
+
+
+class Ballot(NamedTuple):
+    """What patches of an image say of each landmark, for pictures. All positions are normalised."""
+
+    centres: Tensor  # (B, L, D, *patches)
+    votes: Tensor  # (B, L, D, *patches)
+    posterior: Tensor | None  # (B, L, *patches), that a patch holds the landmark
+    size: Tensor  # (B, D) of a patch
 
 
 class MethodConfig(BaseModel):
@@ -103,6 +112,11 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def predict(self, out: Any) -> Prediction:
         """Points of the batch that ``out`` came from."""
+
+    def explain(self, out: Any) -> Mapping[str, Ballot]:
+        """The votes that the points were made of, by stage; none where a method has no votes."""
+        del out
+        return {}
 
 
 class Maps(NamedTuple):

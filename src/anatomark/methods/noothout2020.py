@@ -27,7 +27,7 @@ from anatomark.heads.votes import (
     patch_centres,
     tally,
 )
-from anatomark.methods.base import Batch, Method, MethodConfig, Prediction, known
+from anatomark.methods.base import Ballot, Batch, Method, MethodConfig, Prediction, known
 from anatomark.networks.boxes import cut_boxes, middle_of, random_boxes, voxel_of
 from anatomark.networks.fcnn import LocalNets, PatchMaps, PatchNet
 
@@ -217,6 +217,18 @@ class Noothout2020(Method):
         there = here >= self.config.least_posterior
         sure = _posterior(last)
         return Prediction(points, sure, covariance, there)
+
+    def explain(self, out: Votes) -> dict[str, Ballot]:
+        """The votes of the global network, and of the local ones where there are some."""
+        stages = {"global": out.whole, "local": None if out.guided else out.local}
+        return {k: self._ballot(said, out) for k, said in stages.items() if said is not None}
+
+    def _ballot(self, said: Said, out: Votes) -> Ballot:
+        votes = self.votes_mm(said, out.extent_mm)
+        half = (out.extent_mm / 2).reshape(len(votes), 1, -1, *(1,) * (votes.ndim - 3))
+        posterior = None if said.maps.logits is None else said.maps.logits.sigmoid()
+        centres = said.centres_mm.expand_as(votes)
+        return Ballot(centres / half, votes / half, posterior, said.patch_mm / out.extent_mm * 2)
 
     def votes_mm(self, said: Said, extent_mm: Tensor) -> Tensor:
         """Where each patch says that each landmark is, ``(B, L, D, *patches)``."""

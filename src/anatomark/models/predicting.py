@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anatomark.geometry import FloatArray
 from anatomark.methods import Batch, Method, Prediction
-from anatomark.methods.base import MapMethod, Maps
+from anatomark.methods.base import Ballot, MapMethod, Maps
 from anatomark.models.device import channels_last
 from anatomark.networks.tiles import tile_shape, tiled_maps
 
@@ -48,6 +48,25 @@ def predict(
         found.points.float().cpu(),
         *(None if value is None else value.cpu() for value in found[1:]),
     )
+
+
+@torch.inference_mode()
+def explain(
+    method: Method, array: NDArray[Any], extent: FloatArray, *, device: str
+) -> dict[str, Ballot]:
+    """The votes on one image ``(C, *shape)``, by stage; on the CPU."""
+    image = torch.from_numpy(array)[None].to(device).float()
+    batch = Batch(
+        images=image.contiguous(memory_format=channels_last(image.ndim - 2)),
+        extent_mm=torch.from_numpy(extent)[None].float().to(device),
+    )
+    found = method.explain(method(batch))
+    return {stage: _on_cpu(ballot) for stage, ballot in found.items()}
+
+
+def _on_cpu(ballot: Ballot) -> Ballot:
+    there = None if ballot.posterior is None else ballot.posterior.cpu()
+    return Ballot(ballot.centres.cpu(), ballot.votes.cpu(), there, ballot.size.cpu())
 
 
 def in_tiles(method: Method, batch: Batch) -> Any:

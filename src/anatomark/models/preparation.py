@@ -184,7 +184,7 @@ def _equalised(values: Pixels, seen: Pixels) -> Pixels:
     """The part of ``seen`` that is darker than each value, 0…1 (histogram equalisation)."""
     counts, edges = np.histogram(seen, bins=_GREYS)
     below = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
-    return np.interp(values, edges, below).astype(np.float32)
+    return np.asarray(np.interp(values, edges, below), np.float32)
 
 
 def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -150,9 +150,9 @@ CEPHALOMETRIC = (
          lambda u, low, po, r: along(u - low, r - po), ""),
     _row("overbite", "upper edge below the lower, across Frankfort", "length", "U1 L1 Po Or",
          _overbite, ""),
-    _row("UL-SnPog'", "upper lip in front of Sn–Pog'", "length", "UL Sn Pog' Po", beyond,
+    _row("UL-SnPog", "upper lip in front of Sn–Pog'", "length", "UL Sn Pog' Po", beyond,
          "Burstone 1967"),
-    _row("LL-SnPog'", "lower lip in front of Sn–Pog'", "length", "LL Sn Pog' Po", beyond,
+    _row("LL-SnPog", "lower lip in front of Sn–Pog'", "length", "LL Sn Pog' Po", beyond,
          "Burstone 1967"),
     # -- with the roots and the nose, which the challenge does not have
     _row("IMPA", "lower incisor to the mandibular plane", "angle", "L1 L1r Go Me",

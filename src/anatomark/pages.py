@@ -52,7 +52,7 @@ class Page:
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Add a table; columns that hold numbers only are aligned to the right."""
         body = [list(row) for row in rows]
-        numeric = [all(_is_number(row[k]) for row in body) for k in range(len(headers))]
+        numeric = [_are_numbers([row[k] for row in body]) for k in range(len(headers))]
         lines = [_row(headers, numeric, "th"), *(_row(row, numeric, "td") for row in body)]
         self._parts.append(f'<div class="scroll"><table>{"".join(lines)}</table></div>')
 
@@ -85,6 +85,12 @@ def _row(cells: Sequence[str], numeric: Sequence[bool], tag: str) -> str:
     kinds = [' class="number"' if n else "" for n in numeric]
     written = (f"<{tag}{k}>{escape(c)}</{tag}>" for c, k in zip(cells, kinds, strict=True))
     return f"<tr>{''.join(written)}</tr>"
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether all are numbers, or a dash where there is none."""
+    known = [cell for cell in cells if cell != "–"]
+    return all(_is_number(cell) for cell in known) and bool(known or not cells)
 
 
 def _is_number(text: str) -> bool:

@@ -25,5 +25,9 @@ Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to co
 Views = Annotated[
     int, typer.Option(min=1, help="Poses in which each image is looked at; slower, surer.")
 ]
+Measures = Annotated[
+    Literal["ceph", "cobb"] | None,
+    typer.Option("--measure", help="Angles and distances that follow from the landmarks."),
+]
 Frame = Literal["LPS", "RAS"]
 Direction = Literal["points", "image"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Spacing, Views
+from anatomark.cli.commands import AsJson, Command, Device, Measures, Spacing, Views
 from anatomark.cli.words import spacing_of
 from anatomark.errors import UsageError
 
@@ -36,6 +36,7 @@ def detect(
         bool,
         typer.Option("--repair", help="Move implausible points to where the others suggest them."),
     ] = False,
+    measure: Measures = None,
     views: Views = 1,
     fix_orientation: Annotated[
         bool,
@@ -63,6 +64,8 @@ def detect(
 
     from anatomark.inference.detector import Detector
     from anatomark.inference.files import check_targets, detect_files, output_for, sources_of
+    from anatomark.inference.measures import check_measures_file, write_measures
+    from anatomark.metrics.measures import chosen_set
     from anatomark.metrics.sources import DETECTIONS_FILE
     from anatomark.models.device import keep_freed_memory
 
@@ -75,8 +78,12 @@ def detect(
         model, device=device, second=second, repair=repair, views=views,
         fix_orientation=fix_orientation, trust=trust,
     )  # fmt: skip
+    names = detector.model.landmarks
+    which = None if measure is None else chosen_set(measure, names, whose=model)
     kind = output or output_for(detector.model.info.unit)
     check_targets(sources, out, kind, picture=picture, overwrite=overwrite)
+    if which is not None:
+        check_measures_file(out, overwrite=overwrite)
     with console.Progress("detecting", len(sources)) as bar:
         outcomes = list(
             detect_files(
@@ -87,8 +94,9 @@ def detect(
     rows = [row for outcome in outcomes for row in _rows(outcome)]
     table = out / DETECTIONS_FILE
     _write_table(rows, table)
+    measures = write_measures(outcomes, which, names, out)
     unknown = detector.unknown()
-    return _say(outcomes, rows, table, detector.model.info.unit, unknown, as_json=as_json)
+    return _say(outcomes, rows, table, detector.model.info.unit, unknown, measures, as_json=as_json)
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:
@@ -140,12 +148,16 @@ def _say(
     table: Path,
     unit: str,
     unknown: list[str],
+    measures: Any,
     *,
     as_json: bool,
 ) -> int:
     failed = [o for o in outcomes if o.error is not None]
     if as_json:
-        console.say_json({"written": str(table.parent), "failed": len(failed), "points": rows})
+        console.say_json({
+            "written": str(table.parent), "failed": len(failed), "points": rows,
+            **({} if measures is None else {"measures": measures.rows}),
+        })  # fmt: skip
     else:
         points = [r for r in rows if "landmark" in r]
         found = sum(math.isfinite(r["x"]) for r in points)
@@ -164,11 +176,23 @@ def _say(
                 f"not known to this model, from too few cases: {', '.join(unknown)}; "
                 "nothing is flagged for that"
             )
+        if measures is not None:
+            _say_measures(measures, one=len(outcomes) == 1)
     for outcome in failed[:_NAMED]:
         console.say_error(str(outcome.error))
     if len(failed) > _NAMED:
         console.say_error(f"and {len(failed) - _NAMED} more: see {table}")
     return 2 if failed else 0
+
+
+def _say_measures(measures: Any, *, one: bool) -> None:
+    from anatomark.metrics.measures.tables import found_table
+
+    for found in measures.images.values() if one else ():
+        console.say_table(*found_table(found))
+    console.say(f"{len(measures.rows)} measures of {len(measures.images)} images; {measures.path}")
+    if measures.lacking:
+        console.say(measures.lacking)
 
 
 def _axes(row: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command
+from anatomark.cli.commands import AsJson, Command, Measures
 from anatomark.cli.reading import Unit
 from anatomark.cli.words import numbers, two_each
 from anatomark.errors import CohortWarning, UsageError
@@ -41,6 +41,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="A:B", help="Two observers of a cohort who are one person."),
     ] = None,
+    measure: Measures = None,
     unit: Unit = None,
     draws: Draws = 2000,
     seed: Seed = 0,
@@ -50,6 +51,7 @@ def evaluate(
     import matplotlib as mpl
 
     from anatomark.metrics.evaluation import evaluate as measured
+    from anatomark.metrics.evaluation import measures_for
     from anatomark.metrics.report import write_evaluation
     from anatomark.metrics.sources import read_predictions, read_truth
 
@@ -62,6 +64,7 @@ def evaluate(
             truth, split=split, domain=domain, observer=observer, repeats=pairs, unit=unit,
             progress=bar.advance,
         )  # fmt: skip
+    measures_for(true, measure)  # an error before the predictions are read
     with console.Progress("reading the predictions") as bar:
         found, unused = read_predictions(prediction, true, unit=unit, progress=bar.advance)
     if not found:
@@ -72,26 +75,11 @@ def evaluate(
         )  # fmt: skip
     result = measured(
         true, found, said=prediction.resolve().name, unused=unused, thresholds=limits,
-        repeats=pairs, draws=draws, seed=seed,
+        repeats=pairs, measures=measure, draws=draws, seed=seed,
     )  # fmt: skip
     report = write_evaluation(result, out, truth=true.landmarks, prediction=found, image=true.image)
     _warn(result, true.without)
-    _say_evaluation(result, report, as_json=as_json, cobb=_cobb(true.landmarks, found, out))
-
-
-def _cobb(truth: Any, found: Any, out: Path) -> Any:
-    """The error of the Cobb angles, where the landmarks are corners of vertebrae."""
-    import json
-
-    from anatomark.io.files import write_text
-    from anatomark.metrics.cobb import cobb_error, has_corners
-
-    corners = all(has_corners(marks.names) for marks in truth.values())
-    error = cobb_error(truth, found) if corners else None
-    (out / "cobb.json").unlink(missing_ok=True)  # of an earlier evaluation
-    if error is not None:
-        write_text(out / "cobb.json", json.dumps(error.to_record(), indent=1))
-    return error
+    _say_evaluation(result, report, as_json=as_json)
 
 
 def _limits(text: str | None) -> tuple[float, ...]:
@@ -119,7 +107,9 @@ def _warn(result: Any, without: tuple[str, ...]) -> None:
             warnings.warn(CohortWarning(text), stacklevel=2)
 
 
-def _say_evaluation(result: Any, report: Path, *, as_json: bool, cobb: Any = None) -> None:
+def _say_evaluation(result: Any, report: Path, *, as_json: bool) -> None:
+    from anatomark.metrics.measures.tables import agreement_table, measures_record
+    from anatomark.metrics.measures.tables import lead as lead_of_measures
     from anatomark.metrics.records import group_record
     from anatomark.metrics.report import lead
     from anatomark.metrics.tables import interval, rows_of
@@ -131,17 +121,14 @@ def _say_evaluation(result: Any, report: Path, *, as_json: bool, cobb: Any = Non
             "cases": len(result.table.cases), "missing_cases": result.missing,
             "unused_cases": result.unused, "unknown_names": result.unknown,
             "pooled": group_record(result.pooled),
-            **({} if cobb is None else {"cobb": cobb.to_record()}),
+            "measures": measures_record(result.measures) if result.measures else None,
         })  # fmt: skip
         return
     console.say_table(*rows_of([*result.landmarks, result.pooled], unit, first="landmark"))
     console.say(lead(result))
-    if cobb is not None:
-        main, upper, lower = cobb.differences
-        console.say(
-            f"Cobb angles of {cobb.cases} spines: SMAPE {cobb.smape:.2f} %, mean difference "
-            f"{main:.1f}° (main), {upper:.1f}° (upper), {lower:.1f}° (lower)"
-        )
+    if result.measures is not None:
+        console.say_table(*agreement_table(result.measures))
+        console.say(lead_of_measures(result.measures))
     ci = interval(result.pooled.summary.mean_ci)
     console.say((f"MRE 95 % interval {ci} {unit}; " if ci else "") + f"open {report}")
 

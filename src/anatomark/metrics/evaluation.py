@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from anatomark.data import Landmarks
+from anatomark.errors import UsageError
 from anatomark.metrics.errors import ErrorTable, measure
+from anatomark.metrics.measures import MeasureSet, automatic_set, chosen_set
+from anatomark.metrics.measures.agreement import Measures, measure_all
 from anatomark.metrics.observers import Line, reference_lines
 from anatomark.metrics.sources import Truth
 from anatomark.metrics.statistics import (
@@ -28,6 +31,7 @@ class Evaluation:
 
     ``missing`` are cases of the truth without a prediction; no number counts them. ``unused`` are
     predictions of no case of the truth, ``unknown`` predicted names that the truth does not have.
+    ``measures`` are those that were asked for, or that landmarks of these names always have.
     """
 
     table: ErrorTable
@@ -42,6 +46,7 @@ class Evaluation:
     unused: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     lines: Mapping[str, Line] = field(default_factory=dict)
+    measures: Measures | None = None
     draws: int = DRAWS
     seed: int = 0
 
@@ -54,15 +59,18 @@ def evaluate(
     unused: Iterable[str] = (),
     thresholds: Sequence[float] = THRESHOLDS,
     repeats: Sequence[tuple[str, str]] = (),
+    measures: str | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Evaluation:
     """Measure predictions against the truth, cases matched by name.
 
     ``said`` names the predictions in tables. ``repeats`` are pairs of observers that are one
-    person (see ``observers``). ``draws`` and ``seed`` are those of the bootstrap.
+    person (see ``observers``). ``measures`` names one of ``MEASURES``. ``draws`` and ``seed`` are
+    those of the bootstrap.
     """
     limits = check_thresholds(thresholds)
+    which = measures_for(truth, measures)
     table = measure(truth.landmarks, prediction, domains=truth.domains, unclear=truth.unclear)
     readings = [truth.observers.get(case, {}) for case in table.cases]
     again = {"draws": draws, "seed": seed}
@@ -79,9 +87,29 @@ def evaluate(
         unused=tuple(unused),
         unknown=_unknown(truth, prediction),
         lines=reference_lines(readings, table.names, repeats=repeats),
+        measures=None
+        if which is None
+        else measure_all(
+            which, truth.landmarks, prediction, observers=truth.observers, repeats=repeats
+        ),
         draws=draws,
         seed=seed,
     )
+
+
+def measures_for(truth: Truth, name: str | None) -> MeasureSet | None:
+    """The measures of that name, or those that the true landmarks have without being asked."""
+    flat = all(marks.dimension == 2 for marks in truth.landmarks.values())
+    if name is None:
+        return automatic_set(m.names for m in truth.landmarks.values()) if flat else None
+    names = tuple(dict.fromkeys(n for marks in truth.landmarks.values() for n in marks.names))
+    which = chosen_set(name, names, whose=truth.said)
+    if not flat:
+        raise UsageError(
+            f"{which.title} are measured in the plane, and the landmarks are 3D",
+            fix="leave --measure away",
+        )
+    return which
 
 
 def _unknown(truth: Truth, prediction: Mapping[str, Landmarks]) -> tuple[str, ...]:

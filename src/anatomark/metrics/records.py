@@ -19,6 +19,7 @@ from anatomark.errors import AnatomarkError, UsageError
 from anatomark.io.files import read_text, write_text
 from anatomark.metrics.errors import STATES, ErrorTable
 from anatomark.metrics.evaluation import Evaluation
+from anatomark.metrics.measures.tables import case_records, measures_record
 from anatomark.metrics.observers import NOTES, Line
 from anatomark.metrics.statistics import Group
 
@@ -59,6 +60,7 @@ def to_record(evaluation: Evaluation) -> dict[str, Any]:
         "missing_cases": list(evaluation.missing),
         "unused_cases": list(evaluation.unused),
         "unknown_names": list(evaluation.unknown),
+        "measures": measures_record(evaluation.measures) if evaluation.measures else None,
         "names": list(table.names),
         "cases": _cases(evaluation),
     }  # fmt: skip
@@ -108,6 +110,7 @@ def _line(line: Line) -> dict[str, Any]:
 
 def _cases(evaluation: Evaluation) -> list[dict[str, Any]]:
     table, states = evaluation.table, evaluation.table.states()
+    measures = case_records(evaluation.measures) if evaluation.measures else {}
     return [
         {
             "case": case,
@@ -117,6 +120,7 @@ def _cases(evaluation: Evaluation) -> list[dict[str, Any]]:
             "errors": plain(table.errors[i]),
             "offsets": plain(table.offsets[i]),
             "states": states[i],
+            **({"measures": measures[case]} if case in measures else {}),
         }
         for i, case in enumerate(table.cases)
     ]

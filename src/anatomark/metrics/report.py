@@ -12,6 +12,14 @@ from anatomark.errors import AnatomarkError
 from anatomark.io.files import write_text
 from anatomark.metrics.ellipses import ellipses
 from anatomark.metrics.evaluation import Evaluation
+from anatomark.metrics.measures.tables import (
+    MEASURES_FILE,
+    agreement_csv,
+    agreement_table,
+    drop_table,
+    explained,
+)
+from anatomark.metrics.measures.tables import lead as lead_of_measures
 from anatomark.metrics.observers import NOTES
 from anatomark.metrics.plots import boxes, cumulative, save_plot
 from anatomark.metrics.records import METRICS_FILE, to_record, write_record
@@ -54,6 +62,7 @@ def write_evaluation(
     for level in levels:
         write_text(folder / f"{level}.csv", csv_table(evaluation, level))
     write_text(folder / "table.tex", latex_table(evaluation))
+    _write_measures(folder / MEASURES_FILE, evaluation)
     page = Page("Evaluation of landmarks", lead=lead(evaluation))
     _tables(page, evaluation)
     for name, (caption, plot) in figures(evaluation).items():
@@ -116,6 +125,7 @@ def _tables(page: Page, evaluation: Evaluation) -> None:
     _observers(page, evaluation)
     page.heading("By landmark")
     page.table(*rows_of(evaluation.landmarks, unit, first="landmark"))
+    _measures(page, evaluation)
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
@@ -171,6 +181,24 @@ def _observers(page: Page, evaluation: Evaluation) -> None:
     unit = evaluation.table.unit
     rows = [(kind, NOTES[kind], number(line.mean)) for kind, line in evaluation.lines.items()]
     page.table(["line", "distance between", f"mean ({unit})"], rows)
+
+
+def _measures(page: Page, evaluation: Evaluation) -> None:
+    if evaluation.measures is None:
+        return
+    page.heading(evaluation.measures.which.title.capitalize())
+    page.text(lead_of_measures(evaluation.measures))
+    page.table(*agreement_table(evaluation.measures))
+    for sentence in explained(evaluation.measures):
+        page.text(sentence)
+
+
+def _write_measures(path: Path, evaluation: Evaluation) -> None:
+    """The table of measures; one that an earlier evaluation left is removed."""
+    if evaluation.measures is not None:
+        write_text(path, agreement_csv(evaluation.measures))
+    else:
+        drop_table(path, like=agreement_csv(None))
 
 
 def _outliers(page: Page, evaluation: Evaluation) -> None:

@@ -26,6 +26,7 @@ from anatomark.io.landmarks.formats import (
     read_landmarks,
 )
 from anatomark.io.landmarks.placing import of_dimension, place
+from anatomark.metrics.measures.tables import MEASURES_FILE
 
 DETECTIONS_FILE = "detections.csv"
 Progress = Callable[[int, int], None]
@@ -291,8 +292,8 @@ def _landmark_files(folder: Path) -> dict[str, Path]:
     for file in _entries(folder):
         if suffix_of(file) not in LANDMARK_SUFFIXES or file.name.startswith("."):
             continue
-        if file.name == DETECTIONS_FILE:
-            continue  # the table that detect writes beside them, with the same points
+        if file.name in {DETECTIONS_FILE, MEASURES_FILE}:
+            continue  # the tables that detect writes beside them
         case = stem_of(file)
         if case in found:
             raise UsageError(

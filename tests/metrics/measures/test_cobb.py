@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ import pytest
 from anatomark import Landmarks
 from anatomark.cli.app import main
 from anatomark.io.landmarks.formats import write_landmarks
-from anatomark.metrics.cobb import cobb_angles, cobb_error, has_corners
+from anatomark.metrics.measures import MEASURES, automatic_set, measure
+from anatomark.metrics.measures.agreement import measure_all
+from anatomark.metrics.measures.cobb import COBB
 
-SPINE = Path(__file__).parents[3] / "shared" / "data" / "spine" / "training.csv"
+SPINE = Path(__file__).parents[4] / "shared" / "data" / "spine" / "training.csv"
 CORNERS = {"tl": (-15, -8), "tr": (15, -8), "bl": (-15, 8), "br": (15, 8)}
 
 
@@ -28,6 +32,11 @@ def spine(tilts, x=None, present=None):
             names.append(f"v{k + 1:02d}_{corner}")
             points.append(turn @ offset + (100 + middle, 50 + 20 * k))
     return Landmarks(names, points, present=present, unit="px")
+
+
+def cobb_angles(marks):
+    """Main, upper, lower."""
+    return tuple(one.value for one in measure(marks, COBB))
 
 
 C_TILTS = [5, 10, 12, 6, 0, -8, -20, -18, -15]
@@ -57,8 +66,24 @@ def test_a_vertebra_without_all_its_corners_is_left_out():
     present = np.ones(4 * len(C_TILTS), bool)
     present[4 * 6] = False  # of the seventh, which had -20°
     found = cobb_angles(spine(C_TILTS, C_BOW, present))
-    assert found.main == pytest.approx(30)
-    assert cobb_angles(spine([3])) is None
+    assert found[0] == pytest.approx(30)
+
+
+def test_fewer_than_two_vertebrae_have_no_angle():
+    assert cobb_angles(spine([3])) == ()
+    only_one = np.arange(36) < 4
+    for one in measure(spine(C_TILTS, C_BOW, only_one), COBB):
+        assert (math.isnan(one.value), one.note) == (True, "too few points are there")
+
+
+def test_the_error_follows_from_the_two_vertebrae_that_make_the_angle():
+    """A vertebra turns by the difference of its sides' means over its width of 30."""
+    marks = spine(C_TILTS, C_BOW)
+    marks = replace(marks, covariance_mm2=np.tile(0.04 * np.eye(2), (36, 1, 1)))
+    one_side = 0.2 / math.sqrt(2)
+    by_hand = math.degrees(math.sqrt(2) * math.sqrt(2) * one_side / 30)
+    for one in measure(marks, COBB):
+        assert one.sd == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_turned_by_more_than_half_a_turn_it_is_the_same():
@@ -71,15 +96,17 @@ def test_turned_by_more_than_half_a_turn_it_is_the_same():
 def test_the_error_of_the_challenge_by_hand():
     truth = {"a": spine(C_TILTS, C_BOW), "b": spine(C_TILTS, C_BOW)}
     found = {"a": spine([*C_TILTS[:6], -24, *C_TILTS[7:]], C_BOW), "b": truth["b"]}
-    error = cobb_error(truth, found)  # 36, 7, 9 against 32, 7, 5
-    assert error.cases == 2
-    assert error.smape == pytest.approx(100 * (8 / (52 + 44)) / 2)
-    np.testing.assert_allclose(error.differences, (2, 0, 2), atol=1e-9)
+    error = measure_all(COBB, truth, found)  # 36, 7, 9 against 32, 7, 5
+    assert error.cases == ("a", "b")
+    assert error.overall == {"smape_percent": pytest.approx(100 * (8 / (52 + 44)) / 2)}
+    differences = [one.mean_absolute for one in error.agreements]
+    np.testing.assert_allclose(differences, (2, 0, 2), atol=1e-9)
 
 
-def test_which_landmarks_are_corners():
-    assert has_corners(spine(C_TILTS).names)
-    assert not has_corners(["sella", "nasion"])
+def test_which_landmarks_have_it_without_being_asked():
+    assert automatic_set([spine(C_TILTS).names, spine(C_TILTS[:3]).names]) is MEASURES["cobb"]
+    assert automatic_set([spine(C_TILTS).names, ("sella", "nasion")]) is None
+    assert automatic_set([]) is None
 
 
 def test_evaluate_says_it(tmp_path, capsys):
@@ -90,9 +117,13 @@ def test_evaluate_says_it(tmp_path, capsys):
     words = ["evaluate", "--truth", str(tmp_path / "truth"), "--draws", "0"]
     words += ["--prediction", str(tmp_path / "found"), "--out", str(tmp_path / "out")]
     assert main(words) == 0
-    assert "Cobb angles of 2 spines: SMAPE 8.33 %" in capsys.readouterr().out
-    written = json.loads((tmp_path / "out" / "cobb.json").read_text())
-    assert written["mean_differences_deg"]["main"] == pytest.approx(4)
+    assert "Cobb angles of 2 cases: SMAPE 8.33 %" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())["measures"]
+    assert written["per_measure"]["cobb_main"]["mean_absolute_difference"] == pytest.approx(4)
+    assert written["overall"]["smape_percent"] == pytest.approx(100 * 8 / 96)
+    rows = list(csv.DictReader((tmp_path / "out" / "measures.csv").read_text().splitlines()))
+    assert [row["measure"] for row in rows] == ["cobb_main", "cobb_upper", "cobb_lower"]
+    assert "Cobb angles" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.skipif(not SPINE.is_file(), reason="the AASCE 2019 data are not here")

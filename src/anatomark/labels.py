@@ -44,8 +44,9 @@ def place_labels(axes: Axes, spots: FloatArray, names: Sequence[str]) -> None:
             lines.append([pixels[i], np.clip(pixels[i], box[:2], box[2:])])
     if lines:  # in data coordinates: those of pixels would be wrong at another resolution
         ends = axes.transData.inverted().transform(np.reshape(lines, (-1, 2)))
-        drawn = LineCollection(ends.reshape(-1, 2, 2), colors="white", linewidths=0.5, zorder=2.5)
-        axes.add_collection(drawn, autolim=False)
+        pairs = [*ends.reshape(-1, 2, 2)]
+        far = LineCollection(pairs, colors="white", linewidths=0.5, zorder=2.5)
+        axes.add_collection(far, autolim=False)
     points = Affine2D().scale(1 / 72) + axes.figure.dpi_scale_trans
     for colour, width in (("black", 1.8), ("white", 0)):
         drawn = PathCollection(
@@ -82,10 +83,11 @@ def _best_place(
     boxes = np.concatenate([low, low + size], axis=1)
     outside = size[0] * size[1] - _overlap(boxes, frame)
     covered = _overlap(boxes[:, None], taken).sum(axis=1)
-    return boxes[np.argmin(covered + 3 * outside + 0.02 * shift * scale * size[1])]
+    cost = covered + 3 * outside + 0.02 * shift * scale * size[1]
+    return np.asarray(boxes[np.argmin(cost)])
 
 
 def _overlap(one: FloatArray, other: FloatArray) -> FloatArray:
     """The area that boxes ``(..., 4)`` have in common."""
     sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    return np.maximum(sides, 0).prod(axis=-1)
+    return np.asarray(np.maximum(sides, 0).prod(axis=-1))

@@ -92,7 +92,9 @@ def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
 
     check_picture(path)
     # Level 6, the usual one, takes most of the time of a picture, for a file a tenth smaller.
-    quick = {"pil_kwargs": {"compress_level": 2}} if suffix_of(path) == ".png" else {}
+    quick: dict[str, Any] = (
+        {"pil_kwargs": {"compress_level": 2}} if suffix_of(path) == ".png" else {}
+    )
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=DOTS, facecolor=figure.get_facecolor(), **quick)
     plt.close(figure)
@@ -157,7 +159,7 @@ def _draw_flat(
 
 def _show_flat(axes: Axes, image: Image, extent: Extent) -> None:
     low, high = _window(image.array)
-    shown, extent = _reduced(image.array, extent, axes.get_window_extent().size)
+    shown, extent = _reduced(image.array, extent, *axes.get_window_extent().size)
     if image.channels is not None:
         shown = np.clip((np.moveaxis(shown.astype(np.float64), 0, -1) - low) / (high - low), 0, 1)
     axes.imshow(
@@ -167,11 +169,11 @@ def _show_flat(axes: Axes, image: Image, extent: Extent) -> None:
 
 
 def _reduced(
-    array: NDArray[Any], extent: Extent, pixels: NDArray[Any]
+    array: NDArray[Any], extent: Extent, across: float, down: float
 ) -> tuple[NDArray[Any], Extent]:
-    """Means of whole blocks, as small as ``pixels`` allow: of many pixels none is left out."""
+    """Means of whole blocks, as small as so many pixels allow: of many pixels none is left out."""
     high, wide = array.shape[-2:]
-    step = int(min(wide / pixels[0], high / pixels[1]))
+    step = int(min(wide / across, high / down))
     if step < 2:
         return array, extent
     rows, columns = high // step * step, wide // step * step

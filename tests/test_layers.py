@@ -17,7 +17,7 @@ LAYERS = (
     ("data",),
     ("sampling",),
     ("io",),
-    ("labels",),
+    ("frames", "labels"),
     ("pictures", "pages"),
     ("networks",),
     ("heads",),

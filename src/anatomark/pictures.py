@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import GeometryError, UsageError
+from anatomark.frames import DOTS, Extent, Frame
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.files import suffix_of, writing
 from anatomark.labels import place_labels
@@ -30,7 +31,6 @@ MARK, OUTLINE = "#ffb000", "#000000"  # amber on black: clear on grey for every 
 PICTURE_SUFFIXES = (".png", ".jpg", ".svg", ".pdf")
 _WINDOW = (1.0, 99.5)  # percentiles shown as black and white
 _AIR = 0.06  # of the range above its lowest value
-_DOTS = 110  # per inch
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ def draw(
     *,
     title: str = "",
     radius: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Figure:
     """Draw the image with its landmarks; a volume as three planes through each present point.
 
     ``radius`` of some landmarks, in the unit of the image, is drawn as a ring; NaN draws none.
+    ``note`` is a line below the picture; what it cannot show is said there, too.
     """
     if landmarks is not None and landmarks.dimension != image.grid.dimension:
         raise GeometryError(
@@ -78,9 +80,10 @@ def draw(
         )
     flat = _shown(image)
     rings = {name: r for name, r in (radius or {}).items() if np.isfinite(r)}
-    if image.grid.dimension == 2:
-        return _draw_flat(flat, landmarks, title, rings)
-    return _draw_planes(flat, landmarks, title, rings)
+    parts = [note] if note else []
+    parts += [] if landmarks is None else _notes(landmarks, image.grid, rings)
+    drawn = _draw_flat if image.grid.dimension == 2 else _draw_planes
+    return drawn(flat, landmarks, title, rings, "; ".join(parts))
 
 
 def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
@@ -88,8 +91,12 @@ def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
     import matplotlib.pyplot as plt
 
     check_picture(path)
+    # Level 6, the usual one, takes most of the time of a picture, for a file a tenth smaller.
+    quick: dict[str, Any] = (
+        {"pil_kwargs": {"compress_level": 2}} if suffix_of(path) == ".png" else {}
+    )
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=_DOTS, facecolor=figure.get_facecolor())
+        figure.savefig(temporary, dpi=DOTS, facecolor=figure.get_facecolor(), **quick)
     plt.close(figure)
 
 
@@ -109,10 +116,13 @@ def _shown(image: Image) -> Image:
 
 
 def _window(array: NDArray[Any]) -> tuple[float, float]:
-    finite = array[np.isfinite(array)]
-    if not finite.size:
-        return 0.0, 1.0
-    some = finite[:: max(finite.size // 500_000, 1)].astype(np.float64)
+    flat = array.ravel()
+    some = flat[:: max(flat.size // 500_000, 1)].astype(np.float64)
+    if not np.isfinite(some).all():  # many may be blank: take as many of the others
+        finite = flat[np.isfinite(flat)]
+        if not finite.size:
+            return 0.0, 1.0
+        some = finite[:: max(finite.size // 500_000, 1)].astype(np.float64)
     # Air around a body would take half of the grey values: it does not count if there is much.
     above = some[some > some.min() + _AIR * (some.max() - some.min())]
     if above.size < 0.75 * some.size and np.unique(above[:1000]).size > 1:
@@ -127,42 +137,54 @@ def _window(array: NDArray[Any]) -> tuple[float, float]:
 
 
 def _draw_flat(
-    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float]
+    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float], note: str
 ) -> Figure:
-    import matplotlib.pyplot as plt
-
     grid = image.grid
-    width, height = grid.extent
-    crowded = landmarks is not None and len(landmarks) > 25
-    scale = (13.0 if crowded else 8.5) / max(width, height)
-    figure, axes = plt.subplots(
-        figsize=(max(width * scale, 3.5) + 0.7, height * scale + 0.8), layout="constrained"
-    )
-    low, high = _window(image.array)
     # Drawn along the image's own axes, in its unit, from the centre of its first pixel.
-    left, top = -grid.spacing / 2
-    extent = (left, left + width, top + height, top)
-    shown = image.array
-    if image.channels is not None:
-        shown = np.clip((np.moveaxis(shown.astype(np.float64), 0, -1) - low) / (high - low), 0, 1)
-    axes.imshow(shown, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest")
-    axes.set_xlabel(f"x ({grid.unit})")
-    axes.set_ylabel(f"y ({grid.unit})")
-    if title:
-        axes.set_title(title, fontsize=10, parse_math=False)
+    (left, top), (width, height) = -grid.spacing / 2, grid.extent
+    extent = (float(left), float(left + width), float(top + height), float(top))
+    crowded = landmarks is not None and len(landmarks) > 25
+    frame = Frame(extent, 13.0 if crowded else 8.5, grid.unit, title.count("\n"), bool(note))
+    figure, axes = frame.draw(title, note)
+    _show_flat(axes, image, extent)
     if landmarks is not None:
         here = landmarks.present
         spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
         names = [n for n, p in zip(landmarks.names, here, strict=True) if p]
         _mark(axes, spots)
-        for name, spot in zip(names, spots, strict=True):
-            _ring(axes, spot, rings.get(name))
-        axes.set_xlim(*extent[:2])
-        axes.set_ylim(*extent[2:])
-        figure.draw_without_rendering()
+        _rings(axes, spots, [rings.get(name) for name in names])
         place_labels(axes, spots, names)
-        _note(figure, landmarks, grid, rings)
     return figure
+
+
+def _show_flat(axes: Axes, image: Image, extent: Extent) -> None:
+    low, high = _window(image.array)
+    shown, extent = _reduced(image.array, extent, *axes.get_window_extent().size)
+    if image.channels is not None:
+        shown = np.clip((np.moveaxis(shown.astype(np.float64), 0, -1) - low) / (high - low), 0, 1)
+    axes.imshow(
+        shown, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest",
+        aspect="equal",
+    )  # fmt: skip
+
+
+def _reduced(
+    array: NDArray[Any], extent: Extent, across: float, down: float
+) -> tuple[NDArray[Any], Extent]:
+    """Means of whole blocks, as small as so many pixels allow: of many pixels none is left out."""
+    high, wide = array.shape[-2:]
+    step = int(min(wide / across, high / down))
+    if step < 2:
+        return array, extent
+    rows, columns = high // step * step, wide // step * step
+    parts = [
+        array[..., y:rows:step, x:columns:step].astype(np.float32)
+        for y in range(step)
+        for x in range(step)
+    ]
+    left, right, bottom, top = extent
+    right, bottom = left + (right - left) * columns / wide, top + (bottom - top) * rows / high
+    return sum(parts[1:], start=parts[0]) / step**2, (left, right, bottom, top)
 
 
 def _cross() -> MplPath:
@@ -179,16 +201,21 @@ def _mark(axes: Axes, spots: FloatArray, size: float = 60) -> None:
     axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=MARK, linewidths=1.2)
 
 
-def _ring(axes: Axes, spot: FloatArray, radius: float | None) -> None:
-    from matplotlib.patches import Circle
+def _rings(axes: Axes, spots: FloatArray, radii: Sequence[float | None]) -> None:
+    from matplotlib.collections import EllipseCollection
 
-    if radius is not None:
-        for colour, width in ((OUTLINE, 1.6), (MARK, 0.7)):
-            ring = Circle((spot[0], spot[1]), radius, fill=False, color=colour, linewidth=width)
-            axes.add_patch(ring)
+    known = [(spot, 2 * r) for spot, r in zip(spots, radii, strict=True) if r is not None]
+    wide = [diameter for _, diameter in known]
+    for colour, width in ((OUTLINE, 1.6), (MARK, 0.7)) if known else ():
+        rings = EllipseCollection(
+            wide, wide, np.zeros(len(wide)), units="xy", offsets=[spot for spot, _ in known],
+            offset_transform=axes.transData, facecolors="none", edgecolors=colour,
+            linewidths=width,
+        )  # fmt: skip
+        axes.add_collection(rings, autolim=False)
 
 
-def _note(figure: Figure, landmarks: Landmarks, grid: Grid, rings: Mapping[str, float]) -> None:
+def _notes(landmarks: Landmarks, grid: Grid, rings: Mapping[str, float]) -> list[str]:
     """Name what cannot be seen, absent landmarks and those beside the image, and what rings are."""
     absent = [n for n, p in zip(landmarks.names, landmarks.present, strict=True) if not p]
     beside = landmarks.present & ~grid.contains(np.nan_to_num(landmarks.points_mm))
@@ -198,30 +225,23 @@ def _note(figure: Figure, landmarks: Landmarks, grid: Grid, rings: Mapping[str, 
         for what, names in (("absent", absent), ("outside the image", outside))
         if names
     ]
-    notes += ["ring: radius that holds the error"] if rings else []
-    if notes:
-        figure.supxlabel("; ".join(notes), fontsize=8, parse_math=False)
+    return [*notes, *(["ring: radius that holds the error"] if rings else [])]
 
 
 # -- 3D ------------------------------------------------------------------------------------------
 
 
 def _draw_planes(
-    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float]
+    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float], note: str
 ) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     rows, planes = _rows(image, landmarks), _planes_worth_showing(image.grid)
     across = 1 if len(rows) <= 4 else 2 if len(rows) <= 16 else 3
     height, wide = -(-len(rows) // across), len(planes)
-    figure, all_axes = plt.subplots(
-        height,
-        wide * across,
-        figsize=(2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height),
-        layout="constrained",
-        squeeze=False,
-        facecolor="white",
-    )
+    size = (2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height)
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    all_axes = figure.subplots(height, wide * across, squeeze=False)
     window = _window(image.array)
     if image.array.dtype.kind in "biu":  # outside an oblique volume a plane is empty, not 0
         image = image.with_array(image.array.astype(np.float32))
@@ -232,7 +252,7 @@ def _draw_planes(
         for axes, plane in zip(trio, planes, strict=True):
             axes.set_visible(True)
             draw_plane(axes, image, plane, point, window=window, mark=landmarks is not None)
-            _ring(axes, point[[plane.right, plane.down]], rings.get(name))
+            _rings(axes, point[None, [plane.right, plane.down]], [rings.get(name)])
         place = ", ".join(f"{value:.1f}" for value in point)
         where = "" if image.grid.contains(point) else "\noutside the image"
         label = f"{name}\n({place}) {image.grid.unit}{where}"
@@ -241,8 +261,8 @@ def _draw_planes(
         axes.set_title(planes[number % wide].name, fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10, parse_math=False)
-    if landmarks is not None:
-        _note(figure, landmarks, image.grid, rings)
+    if note:
+        figure.supxlabel(note, fontsize=8, parse_math=False)
     return figure
 
 
@@ -302,7 +322,7 @@ def draw_plane(
         )
 
 
-def _scale_bar(axes: Axes, extent: tuple[float, float, float, float], unit: str) -> None:
+def _scale_bar(axes: Axes, extent: Extent, unit: str) -> None:
     """A bar of a round length, a sixth to a third of the width, in the lower left corner."""
     from matplotlib import patheffects
 

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from anatomark import Grid, Image, Landmarks
+from anatomark.cli.app import main
+from anatomark.errors import AnatomarkWarning, UsageError
+from anatomark.inference import Detector
 from anatomark.inference.detection import Detection
 from anatomark.inference.flags import UNLIKELY, Findings
 from anatomark.inference.upright import turned, upright
+from tests.inference.dots import dot_model
 
 NAMES = ("a", "b", "c", "d")
 PLACES = [(20, 10), (50, 15), (30, 60), (12, 70)]  # x, y: no turn or mirror maps it to itself
@@ -53,6 +57,16 @@ def test_every_way_is_found_and_undone(said):
     assert found.findings.image == (f"was {said} to be recognised",)
     assert not found.findings.flags
     np.testing.assert_allclose(found.landmarks.points_mm, first.landmarks.points_mm, atol=1e-9)
+
+
+def test_where_it_can_have_no_effect_it_says_so(tmp_path, capsys):
+    with pytest.raises(UsageError, match="in 2D images only, and dots is for volumes"):
+        Detector(dot_model(3), device="cpu", fix_orientation=True)
+    with pytest.warns(AnatomarkWarning, match="dots: learnt no shapes, so --fix-orientation"):
+        Detector(dot_model(2), device="cpu", fix_orientation=True)
+    words = ["detect", "none.nii.gz", "--model", "prostate-phantom-mr", "--out", str(tmp_path)]
+    assert main([*words, "--fix-orientation"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_an_upright_image_and_a_senseless_one_are_left_alone():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,14 +15,15 @@ import torch
 from anatomark import load_sample, read_cohort
 from anatomark.cli.app import main
 from anatomark.datasets.phantoms.cohorts import write_phantoms
-from anatomark.errors import UsageError
+from anatomark.errors import AnatomarkWarning, UsageError
 from anatomark.inference import Detector
-from anatomark.models.files import load_model, read_info, read_weights
+from anatomark.models.files import ModelInfo, load_model, read_info, read_weights, save_model
 from anatomark.models.recipe import format_recipe, parse_recipe
 from anatomark.networks.gu2net import domain_of
-from anatomark.training.batches import epoch_plan
+from anatomark.training.batches import TrainingBatches, epoch_plan
 from anatomark.training.cases import write_prepared
 from anatomark.training.groups import cases_of, open_groups, parse_data
+from anatomark.training.leaks import look
 from anatomark.training.run import train
 
 RAW = {
@@ -111,6 +114,15 @@ def test_a_preset_of_a_domain_is_the_preset():
     assert recipe.of("b").augment.rotation_deg == 1
 
 
+def test_batches_are_counted_without_being_planned(xrays, monkeypatch):
+    groups = open_groups({"head": xrays["head"], "chest": xrays["chest"]}, recipe_of())
+    for steps in (None, 7):
+        batches = TrainingBatches(groups, batch=2, steps=steps, seed=1, epoch=lambda: 0)
+        assert len(batches) == len(list(batches)) == (steps or 4)
+    monkeypatch.setattr("anatomark.training.batches.epoch_order", None)
+    assert len(batches) == 7
+
+
 def test_no_domain_is_left_without_a_step():
     with pytest.raises(UsageError, match="4 steps an epoch leave none for one of 2 domains"):
         epoch_plan(["a" * 30, "b"], 2, 4, 1, 0)
@@ -170,6 +182,20 @@ def test_prepared_domains_are_the_same_cases(xrays, tmp_path):
         np.testing.assert_array_equal(straight.store[case].array, prepared.store[case].array)
 
 
+def test_a_prepared_folder_without_a_domain_is_named(xrays, tmp_path):
+    recipe = recipe_of()
+    for domain, cases in cases_of({"head": xrays["head"], "chest": xrays["chest"]}, recipe).items():
+        write_prepared(cases, recipe.of(domain), tmp_path / domain)
+    more = recipe_of(domains={"head": {}, "hand": {}})
+    with pytest.raises(
+        UsageError, match=r"no prepared cases of the domain hand; there is chest, "
+    ) as e:
+        open_groups(tmp_path, more)
+    assert str(tmp_path) in str(e.value)
+    with pytest.raises(UsageError, match=r"say --data head=.*head and so for each domain"):
+        open_groups(tmp_path / "head", recipe)
+
+
 # -- the model -------------------------------------------------------------------------------------
 
 
@@ -219,7 +245,10 @@ def test_a_killed_universal_run_goes_on_as_if_nothing_had_been(xrays, tmp_path, 
     with pytest.raises(RuntimeError, match="power cut"):
         train(recipe, data, tmp_path / "cut")
     monkeypatch.undo()
-    train(recipe, data, tmp_path / "cut", resume=True)
+    # The recipe has its domains in another order now: that is the same recipe, and the same run.
+    turned = recipe.model_copy(update={"domains": dict(reversed(recipe.domains.items()))})
+    assert list(turned.domains) == ["chest", "head"]
+    train(turned, data, tmp_path / "cut", resume=True)
     _, first = read_weights(tmp_path / "straight" / "model.safetensors")
     _, second = read_weights(tmp_path / "cut" / "model.safetensors")
     assert first.keys() == second.keys()
@@ -251,13 +280,28 @@ def test_an_added_domain_leaves_the_others_bit_for_bit(run, xrays, tmp_path, con
         ]
         np.testing.assert_array_equal(found[0].points_mm, found[1].points_mm)
         np.testing.assert_array_equal(found[0].confidence, found[1].confidence)
-    fresh = tmp_path / "fresh"
-    train(new, {"hand": xrays["hand"]}, fresh)
-    _, alone = read_weights(fresh / "model.safetensors")
-    learnt = [k for k in alone if domain_of(k) == "hand" and k.endswith("weight")]
-    assert any(
-        not torch.equal(alone[k], after[k]) for k in learnt
-    )  # it did learn, on other filters
+
+
+def test_domains_learn_together_and_one_that_is_added_does(xrays, tmp_path):
+    """Errors after training, against those of the same fresh weights that hardly move."""
+    data = {name: xrays[name] for name in ("head", "chest")}
+    still = {**RAW["training"], "learning_rate": 1e-12}
+    much = {**RAW["training"], "epochs": 30, "learning_rate": 1e-2}
+    settings = {"widths": (8, 12), "global_width": 8}
+
+    def errors(folder, data, domains, training, **start):
+        recipe = recipe_of(settings=settings, augment="none", domains=domains, training=training)
+        info = train(recipe, data, tmp_path / folder, **start).info
+        return {domain: own.trained["validation_mre"] for domain, own in info.domains.items()}
+
+    before = errors("still", data, RAW["domains"], still)
+    after = errors("much", data, RAW["domains"], much)
+    hand, base = {"hand": xrays["hand"]}, tmp_path / "much"
+    before |= errors("hand still", hand, {"hand": {}}, still, add_domain=base)
+    after |= errors("hand much", hand, {"hand": {}}, much, add_domain=base)
+    assert before.keys() == after.keys() == {"head", "chest", "hand"}
+    for domain, error in before.items():
+        assert after[domain] < 0.3 * error, domain
 
 
 def test_what_cannot_be_added(run, xrays, prostates, small_recipe, tmp_path):
@@ -287,6 +331,93 @@ def test_a_run_may_start_from_other_weights(run, xrays, tmp_path):
     other = recipe_of(settings={"widths": (5, 7), "global_width": 6})
     with pytest.raises(UsageError, match="of .* weights fit the network of the recipe"):
         train(other, data, tmp_path / "no", start=run)
+
+
+def test_a_model_is_the_same_wherever_it_lies(run, xrays, tmp_path):
+    data = {name: xrays[name] for name in ("head", "chest")}
+    first, moved = tmp_path / "first.safetensors", tmp_path / "moved.safetensors"
+    shutil.copy(run / "model.safetensors", first)
+    train(recipe_of(), data, tmp_path / "on", start=first)
+    first.rename(moved)
+    train(recipe_of(), data, tmp_path / "on", resume=True, start=moved)
+    info, weights = read_weights(moved)
+    save_model(first, info, {k: v + 1 for k, v in weights.items()})
+    with pytest.raises(UsageError, match=r"begun with other weights.*--start .*first.*SHA-256"):
+        train(recipe_of(), data, tmp_path / "on", resume=True, start=first)
+    with pytest.raises(UsageError, match="begun with other weights"):
+        train(recipe_of(), data, tmp_path / "on", resume=True)
+
+
+# -- leaks -----------------------------------------------------------------------------------------
+
+
+def test_validation_cases_that_the_base_was_trained_on_are_said(run, xrays, tmp_path):
+    """Heads are drawn otherwise with another seed, so that some were training cases before."""
+    data = {name: xrays[name] for name in ("head", "chest")}
+    other = recipe_of(seed=4)
+    before = dict(zip(("head", "chest"), open_groups(data, recipe_of()), strict=True))
+    expected = {
+        group.domain: len({*group.validation} & {*before[group.domain].train})
+        for group in open_groups(data, other)
+    }
+    assert any(expected.values())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AnatomarkWarning)
+        train(other, data, tmp_path / "on", start=run)
+    lines = [str(w.message) for w in said if "was trained on" in str(w.message)]
+    for domain, count in expected.items():
+        assert sum(f": {count} of 2 validation cases of {domain} " in line for line in lines) == (
+            1 if count else 0
+        )
+    card = (tmp_path / "on" / "model-card.md").read_text()
+    assert card.count("| started from | several, SHA-256 ") == 2
+    assert card.count("| beware | several was trained on ") == sum(map(bool, expected.values()))
+    seen = read_info(run / "model.safetensors").seen
+    assert seen < read_info(tmp_path / "on" / "model.safetensors").seen
+    assert len(seen) == sum(len(group.train) for group in before.values())
+
+
+def test_the_same_cases_are_no_leak_and_old_files_are_read(run, xrays, tmp_path):
+    data = {name: xrays[name] for name in ("head", "chest")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AnatomarkWarning)
+        train(recipe_of(), data, tmp_path / "on", start=run)
+        info, weights = read_weights(run / "model.safetensors")
+        old = json.loads(info.model_dump_json(exclude={"trained_on": True}))
+        for domain in old["domains"].values():
+            del domain["trained_on"]
+        save_model(tmp_path / "old.safetensors", ModelInfo.model_validate(old), weights)
+        train(recipe_of(seed=4), data, tmp_path / "older", start=tmp_path / "old.safetensors")
+
+
+def test_an_added_domain_with_cases_of_another_one_is_said(run, xrays, tmp_path):
+    """Filters are shared: heads under another name are not fresh either; and what the card says."""
+    new = recipe_of(name="more", seed=4, domains={"skull": {}})
+    with pytest.warns(AnatomarkWarning, match=r"validation cases of skull are among those that"):
+        train(new, {"skull": xrays["head"]}, tmp_path / "more", add_domain=run)
+    card = (tmp_path / "more" / "model-card.md").read_text()
+    for domain in ("several/head", "several/chest", "more/skull"):
+        assert card.count(f"# {domain}\n") == 1
+    assert "| added to | several, SHA-256 " in card
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    with pytest.warns(AnatomarkWarning):
+        train(
+            new, {"skull": xrays["head"]}, tmp_path / "again",
+            add_domain=tmp_path / "alone.safetensors",
+        )  # fmt: skip
+    card = (tmp_path / "again" / "model-card.md").read_text()
+    assert "# several/head\n\nFinds 19 landmarks." in card
+    assert card.count("| validation error |") == 2
+
+
+def test_prepared_cases_have_the_digests_of_the_cohort(xrays, tmp_path):
+    recipe = recipe_of(domains={"head": {}})
+    small = recipe_of(domains={"head": {"grid": {"size": (16, 24)}}})
+    for domain, cases in cases_of({"head": xrays["head"]}, small).items():
+        write_prepared(cases, small.of(domain), tmp_path / domain)
+    straight = look(open_groups({"head": xrays["head"]}, recipe)[0])
+    assert straight == look(open_groups(tmp_path, small)[0])
+    assert len(set(straight.values())) == len(straight) == 6
 
 
 # -- the commands ----------------------------------------------------------------------------------

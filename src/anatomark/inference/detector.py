@@ -57,6 +57,8 @@ class Detector:
         self.model = model if isinstance(model, Model) else load_model(model, trust=trust)
         self.device = best_device(device)
         self._half = half_precision(precision, self.device)
+        if fix_orientation:
+            _check_turnable(self.model)
         self._repair, self._views, self._fix = repair, views, fix_orientation
         # Loaded models are shared; one on a device of its own is not.
         self._method = placed(
@@ -195,6 +197,17 @@ def _check_modality(image: Image, wanted: str | None) -> None:
         raise ImageError(
             f"the image is {given}, the model is for {wanted}", fix="choose another model"
         )
+
+
+def _check_turnable(model: Model) -> None:
+    if model.recipe.grid.dimension == 3:
+        raise UsageError(
+            f"orientation is set right in 2D images only, and {model.name} is for volumes",
+            fix="leave --fix-orientation away: the header of a volume says how it lies",
+        )
+    if "shape" not in model.info.checks:
+        text = f"{model.name}: learnt no shapes, so --fix-orientation cannot see a turned image"
+        warnings.warn(AnatomarkWarning(text), stacklevel=3)
 
 
 def _check_alike(first: Model, second: Model) -> None:

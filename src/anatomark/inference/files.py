@@ -152,12 +152,29 @@ def detect_files(
 ) -> Iterator[Outcome]:
     """Detect and write one after the other; an image that fails is an outcome with its error."""
     size = batch if detector.fixed_size else 1
-    with ThreadPoolExecutor(readers) as pool:
+    # One thread writes, as Matplotlib cannot draw in two, while the network looks at what follows.
+    with ThreadPoolExecutor(readers) as pool, ThreadPoolExecutor(1) as writer:
         ahead = _ahead(pool, detector, sources, grey=grey, count=readers + size)
-        while group := list(islice(ahead, size)):
-            for outcome in _detected(detector, group):
-                yield _written(outcome, out, output, picture=picture)
+        writing: deque[Future[Outcome]] = deque()
+        try:
+            for result in _all_detected(detector, ahead, size):
+                writing.append(writer.submit(_written, result, out, output, picture=picture))
+                if len(writing) > size:
+                    yield writing.popleft().result()
+                    progress()
+            while writing:
+                yield writing.popleft().result()
                 progress()
+        finally:
+            for future in writing:
+                future.cancel()
+
+
+def _all_detected(
+    detector: Detector, ahead: Iterator[_Read], size: int
+) -> Iterator[tuple[_Read, Outcome]]:
+    while group := list(islice(ahead, size)):
+        yield from _detected(detector, group)
 
 
 def _ahead(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PREDICTED = "#56b4e9"  # sky blue beside the amber of the truth: clear to every kind of sight
 _NAMED = 4  # points whose names are written into a picture of a film
+_MARKS = "amber cross: truth · blue ring: prediction"
 _ROWS = 3  # points of a volume that are shown, three planes each
 
 
@@ -75,7 +76,7 @@ def _ranked(true: Landmarks, found: Landmarks) -> list[int]:
 
 
 def _film(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure:
-    figure = draw(image, title=title)
+    figure = draw(image, title=title, note=_MARKS)
     axes = figure.axes[0]
     limits = axes.get_xlim(), axes.get_ylim()
     both = [image.grid.to_index(m.points_mm) * image.grid.spacing for m in (true, found)]
@@ -86,7 +87,6 @@ def _film(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure
     # A prediction far outside must not shrink the image.
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
-    _say_marks(figure)
     return figure
 
 
@@ -127,10 +127,6 @@ def _pairs(axes: Axes, true: FloatArray, found: FloatArray) -> None:
         )  # fmt: skip
 
 
-def _say_marks(figure: Figure) -> None:
-    figure.supxlabel("amber cross: truth · blue ring: prediction", fontsize=8)
-
-
 def _volume(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure:
     import matplotlib.pyplot as plt
 
@@ -152,7 +148,7 @@ def _volume(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figu
             axes.set_xlim(limits[0])
             axes.set_ylim(limits[1])
     figure.suptitle(title, fontsize=10)
-    _say_marks(figure)
+    figure.supxlabel(_MARKS, fontsize=8)
     return figure
 
 

@@ -42,6 +42,7 @@ class DomainInfo(BaseModel):
     unit: str = "mm"
     trained: dict[str, Any] = Field(default_factory=dict)
     checks: dict[str, Any] = Field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
 
 
 class ModelInfo(BaseModel):
@@ -58,7 +59,14 @@ class ModelInfo(BaseModel):
     trained: dict[str, Any] = Field(default_factory=dict)
     # What was learnt about errors, shapes and images; see ``checks.py``.
     checks: dict[str, Any] = Field(default_factory=dict)
+    # Digests of the training images, also of the model that it started from; see ``leaks.py``.
+    trained_on: tuple[str, ...] = ()
     domains: dict[str, DomainInfo] = Field(default_factory=dict)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Digests of all images that any of the weights were trained on, as far as is known."""
+        return frozenset(self.trained_on).union(*(d.trained_on for d in self.domains.values()))
 
     def of(self, domain: str) -> ModelInfo:
         """What there is to know of one domain of a universal model, as a model of its own."""
@@ -67,6 +75,7 @@ class ModelInfo(BaseModel):
         return ModelInfo(
             recipe=recipe.complete(), landmarks=own.landmarks, pairs=own.pairs, unit=own.unit,
             trained={**self.trained, **own.trained}, checks=own.checks,
+            trained_on=tuple(sorted(self.seen)),
         )  # fmt: skip
 
 

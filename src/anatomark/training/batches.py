@@ -52,14 +52,7 @@ def epoch_plan(
     Without ``steps``, every case is shown once, or a few again to fill the last batch of its
     group. With ``steps``, each group has its share of them, by its number of cases or ``shares``.
     """
-    counts = [-(-len(cases) // batch) for cases in groups]
-    if steps is not None:
-        counts = _divided(shares or [len(cases) for cases in groups], steps)
-        if 0 in counts:
-            raise UsageError(
-                f"{steps} steps an epoch leave none for one of {len(groups)} domains",
-                fix="raise training.steps_per_epoch, or its data.share",
-            )
+    counts = batch_counts([len(cases) for cases in groups], batch, steps, shares)
     plan = []
     for number, (cases, count) in enumerate(zip(groups, counts, strict=True)):
         order = epoch_order(cases, count * batch, seed + number, epoch)
@@ -68,6 +61,21 @@ def epoch_plan(
         return plan
     mixed = np.random.default_rng([seed, 5, epoch]).permutation(len(plan))
     return [plan[i] for i in mixed]
+
+
+def batch_counts(
+    sizes: Sequence[int], batch: int, steps: int | None, shares: Sequence[float] | None = None
+) -> list[int]:
+    """How many batches of one epoch each group has, by its number of cases or ``shares``."""
+    if steps is None:
+        return [-(-size // batch) for size in sizes]
+    counts = _divided(shares or sizes, steps)
+    if 0 in counts:
+        raise UsageError(
+            f"{steps} steps an epoch leave none for one of {len(sizes)} domains",
+            fix="raise training.steps_per_epoch, or its data.share",
+        )
+    return counts
 
 
 def _divided(sizes: Sequence[float], total: int) -> list[int]:
@@ -104,11 +112,14 @@ class TrainingBatches:
 
     def _plan(self, epoch: int) -> list[Planned]:
         cases = [group.train for group in self._groups]
-        shares = [group.recipe.data.share or len(group.train) for group in self._groups]
-        return epoch_plan(cases, self._batch, self._wanted, self._seed, epoch, shares)
+        return epoch_plan(cases, self._batch, self._wanted, self._seed, epoch, self._shares())
+
+    def _shares(self) -> list[float]:
+        return [group.recipe.data.share or len(group.train) for group in self._groups]
 
     def __len__(self) -> int:
-        return len(self._plan(0))
+        sizes = [len(group.train) for group in self._groups]
+        return sum(batch_counts(sizes, self._batch, self._wanted, self._shares()))
 
     def __iter__(self) -> Iterator[CaseBatch]:
         epoch, rank = self._epoch(), self._rank()

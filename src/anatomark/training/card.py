@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anatomark.models.checks import Checks
-from anatomark.models.files import Model
+from anatomark.models.files import Model, ModelInfo
 
 
 def model_card(
@@ -32,6 +32,7 @@ def model_card(
         f"| network sees | {'×'.join(map(str, recipe.grid.size))} voxels"
         f"{_spacing(recipe.grid.spacing, unit)} |",
         f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
+        *_begun_with(trained),
         "",
         "## Errors on the validation cases",
         "",
@@ -58,6 +59,38 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _begun_with(trained: Mapping[str, Any]) -> list[str]:
+    """Rows about the model that the run started from, and what of it makes errors too small."""
+    base = trained.get("begun_with")
+    if base is None:
+        return []
+    what = "added to" if base["adding"] else "started from"
+    rows = [f"| {what} | {base['name']}, SHA-256 {base['sha256']} |"]
+    known = trained.get("validation_cases_known")
+    if known:
+        rows.append(
+            f"| beware | {base['name']} was trained on {known} of the validation cases: errors "
+            "and radii are too small |"
+        )
+    return rows
+
+
+def short_cards(info: ModelInfo) -> str:
+    """What the file of a universal model says of its domains, where there is no card beside it."""
+    name, cards = info.recipe["name"], []
+    for domain, own in info.domains.items():
+        trained = own.trained
+        lines = [f"# {name}/{domain}", "", f"Finds {len(own.landmarks)} landmarks.", ""]
+        lines += ["| | |", "|---|---|", f"| data | {trained.get('source', 'not known')} |"]
+        if "validation_mre" in trained:
+            lines.append(
+                f"| validation error | {trained['validation_mre']:.2f} {own.unit} on "
+                f"{trained.get('validation_cases', '?')} cases |"
+            )
+        cards.append("\n".join([*lines, ""]))
+    return "\n".join(cards)
 
 
 def _spacing(spacing: float | tuple[float, ...] | None, unit: str) -> str:

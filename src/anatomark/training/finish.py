@@ -30,7 +30,7 @@ from anatomark.models.shape_fit import fit_to_shape
 from anatomark.models.shape_model import ShapePrior
 from anatomark.models.shapes import fit_shapes
 from anatomark.training.batches import at_least
-from anatomark.training.card import model_card
+from anatomark.training.card import model_card, short_cards
 from anatomark.training.cases import Example, Store
 from anatomark.training.folder import BEST
 from anatomark.training.groups import Group
@@ -44,6 +44,7 @@ def finish(
     trained: Mapping[str, Any],
     folder: Path,
     *,
+    known: Mapping[str, int],
     base: Base | None,
     device: str,
     half: bool,
@@ -51,9 +52,14 @@ def finish(
     """Write metrics, model cards and, last, the model with all that it knows of itself.
 
     ``base`` is the universal model to which the domains were added; what is returned is about
-    this run alone.
+    this run alone. ``known`` are numbers of validation cases that the model at the start had seen.
     """
-    found = {g.domain: _judged(g, trained, folder, device=device, half=half) for g in groups}
+    found = {
+        g.domain: _judged(
+            g, trained, folder, known=known.get(g.domain, 0), device=device, half=half
+        )
+        for g in groups
+    }
     info, weights = read_weights(folder / BEST)
     if "" in found:
         only = found[""]
@@ -65,7 +71,8 @@ def finish(
         write_text(
             folder / METRICS_FILE, json.dumps({"domains": metrics}, indent=1, allow_nan=False)
         )
-        write_text(folder / CARD_FILE, "\n".join(own.card for own in found.values()))
+        cards = [] if base is None else [base.card or short_cards(base.info)]
+        write_text(folder / CARD_FILE, "\n".join([*cards, *(own.card for own in found.values())]))
         each = {
             domain: info.domains[domain].model_copy(
                 update={"trained": own.trained, "checks": own.checks.to_record()}
@@ -90,7 +97,13 @@ class _Judged(NamedTuple):
 
 
 def _judged(
-    group: Group, trained: Mapping[str, Any], folder: Path, *, device: str, half: bool
+    group: Group,
+    trained: Mapping[str, Any],
+    folder: Path,
+    *,
+    known: int,
+    device: str,
+    half: bool,
 ) -> _Judged:
     best = load_model(folder / BEST / group.domain if group.domain else folder / BEST)
     checks, errors = _looked_at(best, group, device=device, half=half)
@@ -99,6 +112,8 @@ def _judged(
         "cases": len(group.train), "validation_cases": len(group.validation),
         "source": group.cases.source, **trained,
     }  # fmt: skip
+    if known:
+        about["validation_cases_known"] = known
     if group.domain:  # the judged error is over all domains, in pixels
         about["validation_mre"] = metrics["pooled"]["mre"]
     return _Judged(checks, metrics, about, model_card(best, about, metrics, checks))

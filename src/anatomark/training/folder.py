@@ -77,13 +77,28 @@ def _used(group: Group) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
+def in_order_begun(folder: Path, recipe: Recipe) -> Recipe:
+    """The recipe with its domains in the order that the run in ``folder`` was begun with.
+
+    Weights, their optimiser's state and the order of batches go by it.
+    """
+    before = _recipe_of(folder).domains
+    if before.keys() != recipe.domains.keys():
+        return recipe  # is refused later, with what differs
+    return recipe.model_copy(update={"domains": {name: recipe.domains[name] for name in before}})
+
+
+def _recipe_of(folder: Path) -> Recipe:
     path = folder / RECIPE_FILE
     try:
         raw = tomllib.loads(read_text(path, TrainingError))
     except tomllib.TOMLDecodeError as fault:
         raise TrainingError(f"is damaged ({fault})", path=path, fix=_AGAIN) from None
-    before = parse_recipe(raw, path)
+    return parse_recipe(raw, path)
+
+
+def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
+    path, before = folder / RECIPE_FILE, _recipe_of(folder)
     if before.complete() != recipe.complete():
         other = [k for k, v in before.complete().items() if recipe.complete()[k] != v]
         raise UsageError(
@@ -100,12 +115,10 @@ def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
             f"{_said(used['computed'])}: it will not be the run it would have been"
         )
         warnings.warn(AnatomarkWarning(text), stacklevel=2)
-    if then.get("begun_with") != used.get("begun_with"):
-        raise UsageError(
-            "was begun with other weights", path=folder, fix="name the same --start or --add-domain"
-        )
-    parts = zip(_parts(then), _parts(used), strict=False)
-    for before_part, part in parts:
+    _check_start(folder, then.get("begun_with"), used.get("begun_with"))
+    parts = _parts(used)
+    for domain, before_part in _parts(then).items():
+        part = parts[domain]
         for key in ("landmarks", "train", "validation"):
             if before_part[key] != part[key]:
                 raise UsageError(
@@ -114,9 +127,29 @@ def _check_same(folder: Path, recipe: Recipe, used: Mapping[str, Any]) -> None:
                 )  # fmt: skip
 
 
-def _parts(used: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _check_start(
+    folder: Path, then: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> None:
+    """A model is the same wherever it lies, and another one if its file was changed."""
+    if then is None and now is None:
+        return
+    if then is not None and now is not None:
+        key = "sha256" if "sha256" in then else "model"  # older runs know only where it lay
+        if (then["adding"], then[key]) == (now["adding"], now[key]):
+            return
+    if then is None:
+        fix = "leave --start or --add-domain away"
+    else:
+        option = "--add-domain" if then["adding"] else "--start"
+        fix = f"name the model that it was begun with: {option} {then['model']}"
+        fix += f" (SHA-256 {then['sha256'][:12]}…)" if "sha256" in then else ""
+    raise UsageError("was begun with other weights", path=folder, fix=fix)
+
+
+def _parts(used: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """What was used of each domain; which domains there are is the recipe's."""
-    return list(used["domains"].values()) if "domains" in used else [used]
+    parts: Mapping[str, Mapping[str, Any]] = used.get("domains", {"": used})
+    return parts
 
 
 def _said(computed: Mapping[str, Any]) -> str:

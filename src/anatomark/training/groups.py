@@ -87,7 +87,24 @@ def _cases(data: Data, view: Recipe, domain: str) -> Cases:
 def _of_many(data: Source, view: Recipe, domain: str) -> Cases:
     if not isinstance(data, Cohort) and (Path(data) / domain / PREPARED_FILE).is_file():
         return open_cases(Path(data) / domain, view)
+    if not isinstance(data, Cohort):
+        _check_prepared(Path(data), domain)
     return CohortCases(data if isinstance(data, Cohort) else read_cohort(data), view, domain=domain)
+
+
+def _check_prepared(folder: Path, domain: str) -> None:
+    """Raise if this is what ``anatomark prepare`` wrote, but not of this domain."""
+    if (folder / PREPARED_FILE).is_file():
+        raise UsageError(
+            "was prepared by itself, not as one of several domains", path=folder,
+            fix=f"say --data {domain}={folder} and so for each domain, if it is of this one",
+        )  # fmt: skip
+    there = sorted(file.parent.name for file in folder.glob(f"*/{PREPARED_FILE}"))
+    if there:
+        raise UsageError(
+            f"has no prepared cases of the domain {domain}; there is {', '.join(there)}",
+            path=folder, fix="prepare the data again with this recipe, into another folder",
+        )  # fmt: skip
 
 
 def parse_data(given: list[str]) -> Data:

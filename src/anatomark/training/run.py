@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from anatomark import __version__
-from anatomark.errors import TrainingError, UsageError
+from anatomark.errors import UsageError
 from anatomark.methods import Method
 from anatomark.models.device import best_device, channels_last, half_precision
 from anatomark.models.files import (
@@ -27,10 +27,10 @@ from anatomark.models.files import (
 from anatomark.models.recipe import Recipe
 from anatomark.models.shapes import MIN_CASES
 from anatomark.training.batches import TrainingBatches, ValidationBatches
-from anatomark.training.cases import never_present
 from anatomark.training.finish import finish
-from anatomark.training.folder import BEST, LAST, begin, check_folder
+from anatomark.training.folder import BEST, LAST, begin, check_folder, in_order_begun
 from anatomark.training.groups import Data, Group, open_groups
+from anatomark.training.leaks import known_to, look, trained_on
 from anatomark.training.memory import check_memory
 from anatomark.training.starting import Base, add_to, start_from
 
@@ -74,7 +74,15 @@ class Start:
     @property
     def record(self) -> dict[str, Any]:
         """For the folder of the run."""
-        return {"model": self.base.path, "adding": self.adding}
+        return {"model": self.base.path, "sha256": self.base.sha256, "adding": self.adding}
+
+    @property
+    def name(self) -> dict[str, Any]:
+        """For whoever gets the model: no paths of this machine."""
+        return {
+            "name": self.base.info.recipe["name"], "sha256": self.base.sha256,
+            "adding": self.adding,
+        }  # fmt: skip
 
 
 def train(
@@ -108,6 +116,8 @@ def train(
         raise UsageError("a run starts from one model", fix="leave --start or --add-domain away")
     if first_rank() == 0:
         check_folder(folder, resume=resume)
+    if resume:
+        recipe = in_order_begun(folder, recipe)
     named = start if add_domain is None else add_domain
     begun = None if named is None else Start(Base.read(named), adding=add_domain is not None)
     groups = open_groups(data, recipe)
@@ -145,8 +155,10 @@ def _trained(
     device = best_device(where.device)
     half = half_precision(recipe.training.precision, device)
     method = _ready(recipe, groups, start, where, device)
-    for group in groups:
-        _look(group)
+    digests = {group.domain: look(group) for group in groups}
+    known = {}
+    if start is not None and first_rank() == 0:
+        known = {g.domain: known_to(start.base.info, g, digests[g.domain]) for g in groups}
     if first_rank() == 0:
         precision = "bf16" if half else "float32"
         about: dict[str, Any] = {
@@ -155,7 +167,7 @@ def _trained(
         if start is not None:
             about["begun_with"] = start.record
         begin(folder, recipe, groups, about, resume=resume)
-    info = _info(recipe, groups)
+    info = _info(recipe, groups, digests, start)
     seen = {group.domain: Seen(group.recipe.augment, group.row_pairs) for group in groups}
     loop = Loop(method, recipe, seen, info.model_dump(mode="json"))
 
@@ -177,26 +189,40 @@ def _trained(
     )  # fmt: skip
     if rank() == 0:
         judged = "validation_mre_px" if recipe.domains else "validation_mre"
-        trained = {
+        trained: dict[str, Any] = {
             "epochs": loop.current_epoch, "steps": loop.global_step,
             "best_epoch": keeper.best_epoch, judged: keeper.best,
             "anatomark": __version__, "date": datetime.now(UTC).date().isoformat(),
         }  # fmt: skip
+        if start is not None:
+            trained["begun_with"] = start.name
         base = start.base if start is not None and start.adding else None
-        info = finish(groups, trained, folder, base=base, device=device, half=half)
+        info = finish(groups, trained, folder, known=known, base=base, device=device, half=half)
     return Run(folder, info)
 
 
-def _info(recipe: Recipe, groups: Sequence[Group]) -> ModelInfo:
+def _info(
+    recipe: Recipe,
+    groups: Sequence[Group],
+    digests: Mapping[str, Mapping[str, str]],
+    start: Start | None,
+) -> ModelInfo:
     whole = recipe.complete()
+    before = frozenset[str]() if start is None else start.base.info.seen
     each = {
-        g.domain: DomainInfo(landmarks=g.cases.names, pairs=g.cases.pairs, unit=g.cases.unit)
+        g.domain: DomainInfo(
+            landmarks=g.cases.names, pairs=g.cases.pairs, unit=g.cases.unit,
+            trained_on=trained_on(g, digests[g.domain]),
+        )
         for g in groups
-    }
+    }  # fmt: skip
     if "" not in each:
-        return ModelInfo(recipe=whole, domains=each)
+        return ModelInfo(recipe=whole, domains=each, trained_on=tuple(sorted(before)))
     only = each[""]
-    return ModelInfo(recipe=whole, landmarks=only.landmarks, pairs=only.pairs, unit=only.unit)
+    return ModelInfo(
+        recipe=whole, landmarks=only.landmarks, pairs=only.pairs, unit=only.unit,
+        trained_on=tuple(sorted(before.union(only.trained_on))),
+    )  # fmt: skip
 
 
 def first_rank() -> int:
@@ -240,16 +266,3 @@ def _fresh(recipe: Recipe, landmarks: Mapping[str, int]) -> Method:
         layout: Any = channels_last(recipe.grid.dimension)
         method = method.to(memory_format=layout)  # type: ignore[call-overload]
     return method
-
-
-def _look(group: Group) -> None:
-    """Read every case once: faults appear before the first step, not after a night."""
-    for case in group.validation:
-        group.store[case]  # is read, and kept
-    absent = never_present((group.store[case] for case in group.train), group.cases.names)
-    if absent:
-        raise TrainingError(
-            f"no training case has the landmark{'s' if len(absent) > 1 else ''} "
-            f"{', '.join(absent)}",
-            path=group.cases.source, fix="drop them from the cohort's names, or add cases",
-        )  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from anatomark.errors import UsageError
 from anatomark.methods import Method
-from anatomark.models.files import ModelInfo, find_model, read_weights
+from anatomark.models.files import ModelInfo, card_of, find_model, read_weights
 from anatomark.models.recipe import OF_A_DOMAIN, Recipe, parse_recipe
 from anatomark.networks.gu2net import domain_of
 
@@ -23,6 +24,8 @@ class Base:
     info: ModelInfo
     weights: dict[str, Tensor]
     path: str
+    sha256: str  # of the file
+    card: str = ""
 
     @classmethod
     def read(cls, name: str | PathLike[str]) -> Base:
@@ -31,7 +34,9 @@ class Base:
         if domain is not None:
             raise UsageError("name the whole model here, without a domain", path=name)
         info, weights = read_weights(file)
-        return cls(info, weights, str(file))
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(info, weights, str(file), digest, card_of(file))
 
 
 def start_from(method: Method, base: Base) -> None:

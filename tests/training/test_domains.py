@@ -342,7 +342,7 @@ def test_a_model_is_the_same_wherever_it_lies(run, xrays, tmp_path):
     train(recipe_of(), data, tmp_path / "on", resume=True, start=moved)
     info, weights = read_weights(moved)
     save_model(first, info, {k: v + 1 for k, v in weights.items()})
-    with pytest.raises(UsageError, match=r"begun with other weights.*--start .*first.*SHA-256"):
+    with pytest.raises(UsageError, match=r"begun with other weights.*--from .*first.*SHA-256"):
         train(recipe_of(), data, tmp_path / "on", resume=True, start=first)
     with pytest.raises(UsageError, match="begun with other weights"):
         train(recipe_of(), data, tmp_path / "on", resume=True)

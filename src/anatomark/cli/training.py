@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,14 +34,22 @@ Domain = Annotated[
 
 
 def train(
-    recipe: RecipeFile,
     data: Data,
     out: Out,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A recipe: a .toml file, or the name of a shipped one. May be left away with "
+            "--from: it is then made from that model.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option(metavar="M", help="Take the weights of this model where they fit.")
+        str | None,
+        typer.Option("--from", metavar="M", help="Take the weights of this model where they fit."),
     ] = None,
     add_domain: Annotated[
         str | None,
@@ -57,16 +65,18 @@ def train(
 ) -> None:
     """Train a model on a cohort."""
     from anatomark.models.device import keep_freed_memory
-    from anatomark.models.recipe import read_recipe
     from anatomark.training.groups import parse_data
     from anatomark.training.run import Machine
     from anatomark.training.run import train as run
 
     keep_freed_memory()
-    chosen = read_recipe(recipe).changed(epochs=epochs, seed=seed, domain=domain)
+    cohorts = parse_data(data)
+    chosen = _recipe(recipe, start, cohorts, domain).changed(
+        epochs=epochs, seed=seed, domain=domain
+    )
     try:
         done = run(
-            chosen, parse_data(data), out, resume=resume, start=start, add_domain=add_domain,
+            chosen, cohorts, out, resume=resume, start=start, add_domain=add_domain,
             machine=Machine(device, devices, nodes), bar=sys.stderr.isatty(),
         )  # fmt: skip
     except KeyboardInterrupt as stopped:
@@ -88,6 +98,19 @@ def train(
             f"{own['validation_cases']} validation cases"
         )
     console.say(f"{out / 'model.safetensors'}")
+
+
+def _recipe(recipe: str | None, start: str | None, data: Any, domain: str | None) -> Any:
+    """The recipe that was named, or one made from the model to start from."""
+    from anatomark.models.recipe import read_recipe
+    from anatomark.training.few import recipe_from
+    from anatomark.training.starting import Base
+
+    if recipe is not None:
+        return read_recipe(recipe)
+    if start is None:
+        raise UsageError("there is no recipe", fix="name one, or a model to start from with --from")
+    return recipe_from(Base.read(start), data, domain=domain)
 
 
 def crossvalidate(

@@ -26,6 +26,12 @@ def domain_of(key: str) -> str | None:
     return own[0].removeprefix(_OWN) if own else None
 
 
+def in_domain(key: str, domain: str) -> str:
+    """The same parameter, of another domain."""
+    parts = key.split(".")
+    return ".".join(f"{_OWN}{domain}" if part.startswith(_OWN) else part for part in parts)
+
+
 class Own(nn.ModuleDict):
     """One layer for each domain."""
 

@@ -138,9 +138,9 @@ def _check_start(
         if (then["adding"], then[key]) == (now["adding"], now[key]):
             return
     if then is None:
-        fix = "leave --start or --add-domain away"
+        fix = "leave --from or --add-domain away"
     else:
-        option = "--add-domain" if then["adding"] else "--start"
+        option = "--add-domain" if then["adding"] else "--from"
         fix = f"name the model that it was begun with: {option} {then['model']}"
         fix += f" (SHA-256 {then['sha256'][:12]}…)" if "sha256" in then else ""
     raise UsageError("was begun with other weights", path=folder, fix=fix)

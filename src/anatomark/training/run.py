@@ -113,7 +113,7 @@ def train(
             fix="make training.batch a multiple of the devices",
         )
     if start is not None and add_domain is not None:
-        raise UsageError("a run starts from one model", fix="leave --start or --add-domain away")
+        raise UsageError("a run starts from one model", fix="leave --from or --add-domain away")
     if first_rank() == 0:
         check_folder(folder, resume=resume)
     if resume:

@@ -11,7 +11,7 @@ from anatomark.errors import UsageError
 from anatomark.methods import Method
 from anatomark.models.files import ModelInfo, card_of, find_model, read_weights
 from anatomark.models.recipe import OF_A_DOMAIN, Recipe, parse_recipe
-from anatomark.networks.gu2net import domain_of
+from anatomark.networks.gu2net import domain_of, in_domain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,30 +19,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A whole model as it lies in its file, with all its domains."""
+    """A whole model as it lies in its file, with all its domains; ``domain`` if one was named."""
 
     info: ModelInfo
     weights: dict[str, Tensor]
     path: str
     sha256: str  # of the file
     card: str = ""
+    domain: str | None = None
 
     @classmethod
     def read(cls, name: str | PathLike[str]) -> Base:
-        """A file, a run folder or a shipped model."""
+        """A file, a run folder or a shipped model; its domains as in ``MODEL/DOMAIN``."""
         file, domain = find_model(name)
-        if domain is not None:
-            raise UsageError("name the whole model here, without a domain", path=name)
         info, weights = read_weights(file)
+        if domain is not None and domain not in info.domains:
+            known = ", ".join(info.domains) or "none"
+            raise UsageError(f"has no domain {domain}", path=file, fix=f"there is {known}")
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(info, weights, str(file), digest, card_of(file))
+        return cls(info, weights, str(file), digest, card_of(file), domain)
 
 
 def start_from(method: Method, base: Base) -> None:
-    """Take over every weight that has the same name and shape; the others stay fresh."""
+    """Take over every weight that has the same name and shape; the others stay fresh.
+
+    A domain that the model does not know starts from the one that was named, or from its first.
+    """
     own = method.state_dict()
-    same = {k: v for k, v in base.weights.items() if k in own and own[k].shape == v.shape}
+    given = dict(base.weights)
+    domains = dict.fromkeys(filter(None, map(domain_of, given)))
+    source = base.domain or next(iter(domains), None)
+    if source is not None:
+        like = {k: v for k, v in given.items() if domain_of(k) == source}
+        for new in dict.fromkeys(filter(None, map(domain_of, own))):
+            if new not in domains or base.domain is not None:
+                given |= {in_domain(k, new): v for k, v in like.items()}
+    same = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if 2 * len(same) < len(own):
         raise UsageError(
             f"only {len(same)} of {len(own)} weights fit the network of the recipe", path=base.path,
@@ -54,6 +67,8 @@ def start_from(method: Method, base: Base) -> None:
 def add_to(method: Method, recipe: Recipe, base: Base) -> None:
     """Take over what all domains share and hold it still: only the new domain's weights learn."""
     before = parse_recipe(base.info.recipe, base.path)
+    if base.domain is not None:
+        raise UsageError("name the whole model here, without a domain", path=base.path)
     _check(recipe, before, base)
     shared = {k: v for k, v in base.weights.items() if domain_of(k) is None}
     own = method.state_dict()

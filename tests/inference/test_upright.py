@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.inference.dots import dot_model
 
 from anatomark import Grid, Image, Landmarks
 from anatomark.cli.app import main
@@ -12,7 +13,6 @@ from anatomark.inference import Detector
 from anatomark.inference.detection import Detection
 from anatomark.inference.flags import UNLIKELY, Findings
 from anatomark.inference.upright import turned, upright
-from tests.inference.dots import dot_model
 
 NAMES = ("a", "b", "c", "d")
 PLACES = [(20, 10), (50, 15), (30, 60), (12, 70)]  # x, y: no turn or mirror maps it to itself

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tools.ship_weights import main, with_source
 
 from anatomark.models.files import DomainInfo, ModelInfo, read_info, save_model
-from tools.ship_weights import main, with_source
 
 ONE, LONGER = "/c/head", "/c/head-2"
 

@@ -48,6 +48,7 @@ docs: $(READY)  ## Build the documentation into build/site.
 
 bench: $(READY)  ## Measure on this machine; results in benchmarks/results.
 	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/detect_films.py
 	$(BIN)/python benchmarks/heads.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/phantoms.py

@@ -29,6 +29,10 @@ def detect(
         typer.Option("--format", help="Of the landmark files; json holds everything."),
     ] = None,
     picture: Annotated[bool, typer.Option(help="Draw each image with its points.")] = True,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Draw the votes that points are made of, where there are."),
+    ] = False,
     second: Annotated[
         str | None, typer.Option(metavar="M", help="Another model; flag where the two disagree.")
     ] = None,
@@ -81,13 +85,15 @@ def detect(
     names = detector.model.landmarks
     which = None if measure is None else chosen_set(measure, names, whose=model)
     kind = output or output_for(detector.model.info.unit)
-    check_targets(sources, out, kind, picture=picture, overwrite=overwrite)
+    stages = _stages(detector) if explain else ()
+    check_targets(sources, out, kind, picture=picture, overwrite=overwrite, stages=stages)
     if which is not None:
         check_measures_file(out, overwrite=overwrite)
     with console.Progress("detecting", len(sources)) as bar:
         outcomes = list(
             detect_files(
-                detector, sources, out, output=kind, picture=picture, batch=batch,
+                detector, sources, out, output=kind, picture=picture, explain=explain,
+                batch=batch,
                 readers=readers, grey=grey, progress=bar.advance,
             )
         )  # fmt: skip
@@ -97,6 +103,16 @@ def detect(
     measures = write_measures(outcomes, which, names, out)
     unknown = detector.unknown()
     return _say(outcomes, rows, table, detector.model.info.unit, unknown, measures, as_json=as_json)
+
+
+def _stages(detector: Any) -> tuple[str, ...]:
+    stages: tuple[str, ...] = detector.model.method.stages
+    if not stages:
+        raise UsageError(
+            f"finds points by {detector.model.recipe.method}, which has no votes to show",
+            path=detector.model.name, fix="leave --explain away",
+        )  # fmt: skip
+    return stages
 
 
 def _rows(outcome: Any) -> list[dict[str, Any]]:

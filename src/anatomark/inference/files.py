@@ -16,6 +16,7 @@ from anatomark.errors import AnatomarkError, UsageError
 from anatomark.inference.detection import Detection
 from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
+from anatomark.inference.vote_pictures import write_votes
 from anatomark.io.cohorts.cases import case_spacing, load_sample
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import stem_of, suffix_of
@@ -115,7 +116,13 @@ def _spacing(cohort: Any, case: Any) -> Any:
 
 
 def check_targets(
-    sources: Sequence[Source], out: Path, output: Output, *, picture: bool, overwrite: bool
+    sources: Sequence[Source],
+    out: Path,
+    output: Output,
+    *,
+    picture: bool,
+    overwrite: bool,
+    stages: Sequence[str] = (),
 ) -> None:
     """Refuse to write over an image that is looked at, or over points that somebody else made.
 
@@ -123,9 +130,9 @@ def check_targets(
     """
     images = {source.path.resolve(): source.path for source in sources}
     ours = (out / DETECTIONS_FILE).is_file()
-    kinds = [output, *(["png"] if picture else [])]
+    ends = [f".{output}", *([".png"] if picture else []), *(f"-{stage}.png" for stage in stages)]
     for source in sources:
-        for target in (out / f"{source.name}.{kind}" for kind in kinds):
+        for target in (out / f"{source.name}{end}" for end in ends):
             if target.resolve() in images:
                 raise UsageError(
                     "is one of the images, and would be overwritten", path=target,
@@ -145,20 +152,28 @@ def detect_files(
     *,
     output: Output = "mrk.json",
     picture: bool = True,
+    explain: bool = False,
     batch: int = 1,
     readers: int = 2,
     grey: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Outcome]:
-    """Detect and write one after the other; an image that fails is an outcome with its error."""
+    """Detect and write one after the other; an image that fails is an outcome with its error.
+
+    ``explain`` draws what the points were made of, for methods that have votes.
+    """
     size = batch if detector.fixed_size else 1
+
+    def write(result: tuple[_Read, Outcome]) -> Outcome:
+        return _written(result, out, output, picture=picture, votes=detector if explain else None)
+
     # One thread writes, as Matplotlib cannot draw in two, while the network looks at what follows.
     with ThreadPoolExecutor(readers) as pool, ThreadPoolExecutor(1) as writer:
         ahead = _ahead(pool, detector, sources, grey=grey, count=readers + size)
         writing: deque[Future[Outcome]] = deque()
         try:
             for result in _all_detected(detector, ahead, size):
-                writing.append(writer.submit(_written, result, out, output, picture=picture))
+                writing.append(writer.submit(write, result))
                 if len(writing) > size:
                     yield writing.popleft().result()
                     progress()
@@ -250,7 +265,14 @@ def _looked_at(detector: Detector, reads: Sequence[_Read]) -> list[Detection] | 
     return AnatomarkError(said, fix=fix)
 
 
-def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, picture: bool) -> Outcome:
+def _written(
+    result: tuple[_Read, Outcome],
+    out: Path,
+    output: Output,
+    *,
+    picture: bool,
+    votes: Detector | None,
+) -> Outcome:
     read, outcome = result
     if outcome.detection is None or read.image is None:
         return outcome
@@ -260,6 +282,8 @@ def _written(result: tuple[_Read, Outcome], out: Path, output: Output, *, pictur
         write_landmarks(marks, path, grid=read.image.grid)
         if picture:
             _draw(read.image, outcome.detection.findings, path, outcome.source.name)
+        if votes is not None and read.ready is not None:
+            write_votes(votes, read.ready, outcome.detection.landmarks, out / outcome.source.name)
     except AnatomarkError as fault:
         return replace(outcome, detection=None, error=_bare(fault))
     except (MemoryError, RuntimeError, ValueError) as fault:

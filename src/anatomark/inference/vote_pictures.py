@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anatomark.data import Landmarks
-from anatomark.errors import UsageError
 from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
 from anatomark.methods.base import Ballot
@@ -36,22 +35,11 @@ def write_votes(
 ) -> list[str]:
     """Draw the votes on one image, ``PATH-global.png`` and so on; returns the files."""
     written = []
-    for stage, ballot in stages_of(detector, ready).items():
+    for stage, ballot in detector.votes(ready).items():
         file = f"{path}-{stage}.png"
         save_picture(draw_votes(ballot, ready, landmarks, title=f"{stage} votes"), file)
         written.append(file)
     return written
-
-
-def stages_of(detector: Detector, ready: Prepared) -> dict[str, Ballot]:
-    """The votes by stage; an error where the method has none."""
-    found = detector.votes(ready)
-    if not found:
-        raise UsageError(
-            f"the method {detector.model.recipe.method} has no votes to show",
-            path=detector.model.name, fix="leave --explain away",
-        )  # fmt: skip
-    return found
 
 
 def draw_votes(ballot: Ballot, ready: Prepared, landmarks: Landmarks, *, title: str) -> Figure:

@@ -113,6 +113,11 @@ class Method(nn.Module, ABC):
     def predict(self, out: Any) -> Prediction:
         """Points of the batch that ``out`` came from."""
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What ``explain`` gives votes of; empty where a method has none."""
+        return ()
+
     def explain(self, out: Any) -> Mapping[str, Ballot]:
         """The votes that the points were made of, by stage; none where a method has no votes."""
         del out

@@ -218,6 +218,11 @@ class Noothout2020(Method):
         sure = _posterior(last)
         return Prediction(points, sure, covariance, there)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The global network, and the local ones."""
+        return ("global",) if self.local is None else ("global", "local")
+
     def explain(self, out: Votes) -> dict[str, Ballot]:
         """The votes of the global network, and of the local ones where there are some."""
         stages = {"global": out.whole, "local": None if out.guided else out.local}

@@ -188,7 +188,7 @@ def test_points_are_fitted_to_shapes_where_the_recipe_says_so():
     base = rng.normal(size=(12, 3)) * 20
     names = tuple("abcdefghijkl")
     shape = fit_shapes(base + rng.normal(size=(60, 12, 3)) * 0.3)
-    checks = Checks(shape=shape, spread=1.0, fit_spread=4.0)
+    checks = Checks(shape=shape, spread=(1.0,), fit_spread=(4.0,))
     grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
     image = Image(rng.normal(size=grid.shape), grid)
     model = named_model(names, checks)
@@ -219,7 +219,7 @@ def test_a_wild_point_does_not_pull_a_fit():
     rng = np.random.default_rng(2)
     base = rng.normal(size=(10, 3)) * 20
     names = tuple("abcdefghij")
-    checks = Checks(shape=fit_shapes(base + rng.normal(size=(60, 10, 3)) * 0.3), spread=1.0)
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(60, 10, 3)) * 0.3), spread=(1.0,))
     grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
     image = Image(rng.normal(size=grid.shape), grid)
     model = named_model(names, checks)
@@ -258,7 +258,7 @@ def test_an_implausible_point_is_flagged_and_repaired_on_request_only():
 def test_a_wrong_point_that_admits_to_be_unsure_is_flagged_all_the_same():
     rng = np.random.default_rng(1)
     base, names = rng.normal(size=(6, 3)) * 20, tuple("abcdef")
-    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 6, 3)) * 0.5), spread=4.0)
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 6, 3)) * 0.5), spread=(4.0,))
     points = base.copy()
     points[2] += [0, 30, 0]
     unsure = Landmarks(names, points, covariance_mm2=np.tile(np.eye(3) * 100, (6, 1, 1)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anatomark.errors import ModelError
-from anatomark.models.checks import Checks, learn_checks
+from anatomark.models.checks import Checks, grown, growth, learn_checks
 from anatomark.models.conformal import fit_confidence, fit_radii
 from anatomark.models.shapes import fit_shapes
 
@@ -32,9 +32,25 @@ def test_each_part_is_learnt_from_its_cases():
     checks, known = learnt(), ERRORS[~np.isnan(ERRORS)]
     assert checks.radii == fit_radii(ERRORS, np.full((30, 4), 2.0))
     assert checks.trust == fit_confidence(CONFIDENCE, ERRORS, float(np.median(known)))
-    assert checks.spread == pytest.approx((known**2).mean() / 4)
+    common = (known**2).mean() / 4
+    for row, factor in enumerate(checks.spread):
+        own = ERRORS[~np.isnan(ERRORS[:, row]), row]
+        # Ten cases of the common factor are added to those of the landmark.
+        pseudo = (own**2).sum() + 10 * 4 * common
+        assert factor == pytest.approx(pseudo / (4 * (len(own) + 10)))
     assert checks.shape.cases == 20
     assert checks.quality.cases == 20
+
+
+def test_a_landmark_that_is_worse_than_it_says_gets_a_factor_of_its_own():
+    rng = np.random.default_rng(1)
+    errors = np.abs(rng.normal(size=(400, 2))) * [1.0, 3.0]
+    factors = growth(np.ones((400, 2)), errors)
+    assert factors == pytest.approx((errors**2).mean(0), rel=0.15)
+    covariance = np.stack([np.eye(2), 2 * np.eye(2)])
+    np.testing.assert_allclose(grown(covariance, factors)[1], 2 * factors[1] * np.eye(2))
+    assert Checks.from_record({"spread": 2.5}).spread == (2.5,)  # as older models have it
+    np.testing.assert_allclose(grown(covariance, (2.5,)), 2.5 * covariance)
 
 
 def test_without_anything_to_learn_from():

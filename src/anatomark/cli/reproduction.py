@@ -13,12 +13,16 @@ from anatomark.cli.commands import AsJson, Command, Device
 
 def reproduce(
     paper: Annotated[
-        Literal["fang2023", "zhu2021"], typer.Argument(metavar="PAPER", help="fang2023 or zhu2021.")
+        Literal["fang2023", "noothout2020", "zhu2021"],
+        typer.Argument(metavar="PAPER", help="fang2023, noothout2020 or zhu2021."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="COHORT", help="fang2023: domains us and mr. zhu2021: head=COHORT …"),
+        typer.Option(
+            metavar="COHORT",
+            help="A cohort; head=COHORT … (zhu2021), ccta=COHORT … (noothout2020).",
+        ),
     ] = None,
     budget: Annotated[
         Literal["small", "paper"], typer.Option(help="Minutes on two cores, or as published.")

@@ -11,7 +11,7 @@ import numpy as np
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError
 from anatomark.geometry import FloatArray
-from anatomark.models.checks import Checks, own_covariance, raw_statistics
+from anatomark.models.checks import Checks, grown, own_covariance, raw_statistics
 from anatomark.models.files import Model
 from anatomark.models.quality import check_quality, field_of_view, view_check
 from anatomark.models.shape_fit import fit_to_shape
@@ -102,8 +102,8 @@ def _calibrated(landmarks: Landmarks, checks: Checks) -> Landmarks:
     confidence, covariance = landmarks.confidence, landmarks.covariance_mm2
     if confidence is not None and checks.trust is not None:
         confidence = checks.trust(confidence)
-    if covariance is not None and checks.spread is not None:
-        covariance = covariance * checks.spread
+    if covariance is not None:
+        covariance = grown(covariance, checks.spread)
     return replace(landmarks, confidence=confidence, covariance_mm2=covariance)
 
 
@@ -181,7 +181,7 @@ def _fitted(
     before = landmarks.points_mm @ axes
     own = own_covariance(landmarks.covariance_mm2, before.shape)
     if landmarks.covariance_mm2 is None:
-        own = own * (checks.spread or 1.0)
+        own = grown(own, checks.spread)
     own = axes.T @ own @ axes
     check = check_shape(prior, before, own)
     _flag_shape(landmarks, check, flags, whole)
@@ -192,7 +192,7 @@ def _fitted(
     return replace(
         landmarks,
         points_mm=points @ axes.T,
-        covariance_mm2=axes @ covariance @ axes.T * (checks.fit_spread or 1.0),
+        covariance_mm2=grown(axes @ covariance @ axes.T, checks.fit_spread),
         meta={
             **landmarks.meta,
             "moved_by_shape": dict(zip(landmarks.names, np.round(moved, 3).tolist(), strict=True)),

@@ -16,6 +16,7 @@ from anatomark.models.quality import QualityRange, fit_quality, image_statistics
 from anatomark.models.recipe import Recipe
 from anatomark.models.shape_model import ShapePrior
 
+_ADDED = 10.0  # cases of the common factor that each landmark's is mixed with
 _VOXELS = 128  # along an axis: enough to know an image by
 
 
@@ -23,21 +24,22 @@ _VOXELS = 128  # along an axis: enough to know an image by
 class Checks:
     """Each is ``None`` where there were too few cases, or the method gives nothing to learn from.
 
-    ``spread`` is the factor by which covariances of the network have to grow to match its errors,
-    ``fit_spread`` the same after a fit to the shapes, where the recipe asks for one.
+    ``spread`` are the factors by which covariances of the network have to grow to match its
+    errors, one a landmark, ``fit_spread`` the same after a fit to the shapes, where the recipe
+    asks for one.
     """
 
     radii: Radii | None = None
     trust: ConfidenceMap | None = None
-    spread: float | None = None
-    fit_spread: float | None = None
+    spread: tuple[float, ...] | None = None
+    fit_spread: tuple[float, ...] | None = None
     shape: ShapePrior | None = None
     quality: QualityRange | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON."""
         parts = {k: v for k, v in vars(self).items() if v is not None}
-        return {k: v if isinstance(v, float) else v.to_record() for k, v in parts.items()}
+        return {k: list(v) if isinstance(v, tuple) else v.to_record() for k, v in parts.items()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -47,7 +49,7 @@ class Checks:
         }  # fmt: skip
         try:
             found: dict[str, Any] = {
-                k: kinds[k].from_record(v) if k in kinds else float(v) for k, v in record.items()
+                k: kinds[k].from_record(v) if k in kinds else _factors(v) for k, v in record.items()
             }
         except (KeyError, TypeError, ValueError):
             raise ModelError(
@@ -97,11 +99,30 @@ def _trust(confidence: FloatArray, errors: FloatArray) -> ConfidenceMap | None:
     return fit_confidence(confidence, errors, tolerance)
 
 
-def growth(variance: FloatArray, errors: FloatArray) -> float | None:
-    """The factor that makes variances (of all axes together) as large as squared errors."""
+def growth(variance: FloatArray, errors: FloatArray) -> tuple[float, ...] | None:
+    """Factors, one a landmark, that make variances ``(N, L)`` as large as squared errors.
+
+    Few cases say little of one landmark: it is as if so many more of all landmarks were added.
+    """
     both = np.isfinite(errors) & np.isfinite(variance)
-    total = float(variance[both].sum())
-    return float((errors[both] ** 2).sum() / total) if total > 0 else None
+    squares, sums = (np.where(both, v, 0.0).sum(0) for v in (errors**2, variance))
+    if not sums.sum() > 0:
+        return None
+    common = float(squares.sum() / sums.sum())
+    more = _ADDED * sums.sum() / max(both.sum(), 1)
+    return tuple(float(v) for v in (squares + common * more) / (sums + more))
+
+
+def grown(covariance_mm2: FloatArray, factors: tuple[float, ...] | None) -> FloatArray:
+    """Covariances ``(L, D, D)`` times their factors; one factor may stand for all."""
+    if factors is None:
+        return covariance_mm2
+    return np.asarray(covariance_mm2 * np.array(factors)[:, None, None])
+
+
+def _factors(given: Any) -> tuple[float, ...]:
+    """As they are in a file; those of older models are one number."""
+    return tuple(float(v) for v in (given if isinstance(given, list) else [given]))
 
 
 def raw_statistics(image: Image, recipe: Recipe) -> dict[str, float]:

@@ -16,7 +16,7 @@ from anatomark.io.files import write_text
 from anatomark.methods import Method
 from anatomark.metrics.records import plain
 from anatomark.metrics.statistics import summarise
-from anatomark.models.checks import Checks, growth, learn_checks, own_covariance
+from anatomark.models.checks import Checks, grown, growth, learn_checks, own_covariance
 from anatomark.models.files import (
     WEIGHTS_FILE,
     Model,
@@ -133,7 +133,7 @@ def _looked_at(best: Model, group: Group, *, device: str, half: bool) -> tuple[C
     variance, errors = _variances_and_errors(looks)
     if best.recipe.detection.shape == "fit" and prior is not None:
         plain_spread = growth(variance, errors)
-        looks = [_fitted(prior, look, plain_spread or 1.0) for look in looks]
+        looks = [_fitted(prior, look, plain_spread) for look in looks]
         variance, errors = _variances_and_errors(looks)
     confidence = np.array([np.where(look.absent, np.nan, look.confidence) for look in looks])
     known = looks[0].known_covariance or plain_spread is not None
@@ -175,9 +175,9 @@ def _look_at(method: Method, example: Example, *, device: str, half: bool) -> _L
     )
 
 
-def _fitted(prior: ShapePrior, look: _Look, spread: float) -> _Look:
+def _fitted(prior: ShapePrior, look: _Look, spread: tuple[float, ...] | None) -> _Look:
     # Every point is found, also one that is absent in truth: so will it be in detection.
-    points, covariance = fit_to_shape(prior, look.points, look.covariance * spread)
+    points, covariance = fit_to_shape(prior, look.points, grown(look.covariance, spread))
     return look._replace(points=points, covariance=covariance)
 
 

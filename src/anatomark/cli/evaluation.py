@@ -121,11 +121,14 @@ def _say_evaluation(result: Any, report: Path, *, as_json: bool) -> None:
             "cases": len(result.table.cases), "missing_cases": result.missing,
             "unused_cases": result.unused, "unknown_names": result.unknown,
             "pooled": group_record(result.pooled),
+            "sureness": result.sureness.to_record() if result.sureness else None,
             "measures": measures_record(result.measures) if result.measures else None,
         })  # fmt: skip
         return
     console.say_table(*rows_of([*result.landmarks, result.pooled], unit, first="landmark"))
     console.say(lead(result))
+    if result.sureness is not None:
+        console.say(result.sureness.sentence())
     if result.measures is not None:
         console.say_table(*agreement_table(result.measures))
         console.say(lead_of_measures(result.measures))

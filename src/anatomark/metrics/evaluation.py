@@ -21,6 +21,7 @@ from anatomark.metrics.statistics import (
     per_landmark,
     pooled,
 )
+from anatomark.metrics.sureness import Sureness, sureness
 
 DRAWS = 2000
 
@@ -31,7 +32,8 @@ class Evaluation:
 
     ``missing`` are cases of the truth without a prediction; no number counts them. ``unused`` are
     predictions of no case of the truth, ``unknown`` predicted names that the truth does not have.
-    ``measures`` are those that were asked for, or that landmarks of these names always have.
+    ``measures`` are those that were asked for, or that landmarks of these names always have;
+    ``sureness`` is known where predictions carry covariances.
     """
 
     table: ErrorTable
@@ -47,6 +49,7 @@ class Evaluation:
     unknown: tuple[str, ...] = ()
     lines: Mapping[str, Line] = field(default_factory=dict)
     measures: Measures | None = None
+    sureness: Sureness | None = None
     draws: int = DRAWS
     seed: int = 0
 
@@ -92,6 +95,7 @@ def evaluate(
         else measure_all(
             which, truth.landmarks, prediction, observers=truth.observers, repeats=repeats
         ),
+        sureness=sureness(table, prediction),
         draws=draws,
         seed=seed,
     )

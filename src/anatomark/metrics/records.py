@@ -61,6 +61,7 @@ def to_record(evaluation: Evaluation) -> dict[str, Any]:
         "unused_cases": list(evaluation.unused),
         "unknown_names": list(evaluation.unknown),
         "measures": measures_record(evaluation.measures) if evaluation.measures else None,
+        "sureness": evaluation.sureness.to_record() if evaluation.sureness else None,
         "names": list(table.names),
         "cases": _cases(evaluation),
     }  # fmt: skip

@@ -152,6 +152,8 @@ def sentences(evaluation: Evaluation) -> list[str]:
             f"Points: {p.both} in both, {p.missed} missed, {p.invented} predicted but absent, "
             f"{p.absent} absent in both."
         )
+    if evaluation.sureness is not None:
+        said.append(evaluation.sureness.sentence())
     return said + _left_out(evaluation)
 
 

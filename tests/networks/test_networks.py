@@ -8,7 +8,7 @@ from torch import nn
 
 from anatomark.errors import UsageError
 from anatomark.networks import Regressor, StridedUNet, UNet
-from anatomark.networks.blocks import norm, on_multiple
+from anatomark.networks.blocks import conv, norm, on_multiple
 from anatomark.networks.tiles import tiled_maps
 
 SHAPES = {2: (13, 22), 3: (9, 12, 17)}
@@ -142,3 +142,20 @@ def test_coarser_maps_of_tiles_are_those_of_the_whole():
         tiled = tiled_maps(net, images, (96, 96), 32)
     assert tiled.shape == whole.shape == (1, 3, 48, 80)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"stride": 2, "kernel": 7}, {"groups": 2}, {"bias": False}]
+)
+def test_one_volume_is_convolved_as_torch_does(settings):
+    """Without gradients oneDNN is asked at once; values and layout are those of torch."""
+    torch.manual_seed(0)
+    layer = conv(3, 4, 6, **settings)
+    given = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        image = torch.randn(1, 4, 9, 10, 11).contiguous(memory_format=layout)
+        true = torch.nn.functional.conv3d(image, layer.weight, layer.bias, **given)
+        with torch.inference_mode():
+            found = layer(image)
+        torch.testing.assert_close(found, true.detach(), rtol=1e-4, atol=1e-5)
+    assert layer(image).requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,7 +14,27 @@ from anatomark.networks.doubled import doubled_conv
 
 Norm = Literal["none", "batch", "instance"]
 
-_CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+class Conv3d(nn.Conv3d):
+    """The same, sooner for one volume at a time on a processor.
+
+    Torch hands small features of a batch of one to a plain loop; oneDNN takes a third of the time.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002  # the name of the base class
+        alone = len(input) == 1 and input.device.type == "cpu" and input.dtype == torch.float32
+        plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        if not alone or plain or isinstance(self.padding, str) or not _ONEDNN:
+            usual: Tensor = super()._conv_forward(input, weight, bias)
+            return usual
+        out: Tensor = torch.mkldnn_convolution(
+            input, weight, bias, self.padding, self.stride, self.dilation, self.groups
+        )
+        return out
+
+
+_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
 _CONV_UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _NORM: dict[str, dict[int, Any]] = {

@@ -14,6 +14,7 @@ from anatomark import Grid, Image, Landmarks
 from anatomark.errors import AnatomarkWarning, ImageError
 from anatomark.inference import Detector
 from anatomark.inference.flags import (
+    ABSENT,
     EDGE,
     OUTSIDE,
     REPAIRED,
@@ -143,6 +144,17 @@ def test_points_at_the_edge_of_the_view_are_flagged():
     # 1.5 of a radius of 5 are shown beyond the edge point: 72 % of its ball.
     assert found.flags == {"edge": (EDGE,), "out": (OUTSIDE,)}
     assert found.radius["in"] == 5
+
+
+def test_a_landmark_that_was_not_found_is_flagged_and_has_no_place():
+    grid = Grid((40, 40, 40), [1, 1, 1])
+    array = np.random.default_rng(0).integers(50, 99, grid.shape)
+    marks = Landmarks(["here", "gone"], [[20, 20, 20], [20, 20, 20]], present=[True, False])
+    model = named_model(("here", "gone"), Checks(radii=radii_of(5.0, 5.0)))
+    found = findings_of(model, Image(array, grid), marks)
+    assert found.flags == {"gone": (ABSENT,)}
+    assert found.landmarks.present.tolist() == [True, False]
+    assert np.isnan(found.landmarks.points_mm[1]).all()
 
 
 def test_two_models_that_disagree():

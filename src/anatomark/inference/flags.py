@@ -19,6 +19,7 @@ from anatomark.models.shape_model import ShapePrior
 from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible, several_wrong
 from anatomark.models.shapes import repair as put_back
 
+ABSENT = "not found: no part of the image holds it"
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
 UNLIKELY, REPAIRED, DISAGREE = "unlikely place", "repaired", "models disagree"
 UNLIKE = "unlike the training images"
@@ -122,8 +123,10 @@ def _flag_view(
     parts, centres = (
         view_check(points, view, radius_mm=r, spacing_mm=grid.spacing) for r in (known, 0.0)
     )
-    for name, part, centre in zip(landmarks.names, parts, centres, strict=True):
-        if centre == 0:
+    for row, (name, part, centre) in enumerate(zip(landmarks.names, parts, centres, strict=True)):
+        if not landmarks.present[row]:
+            flags[name].append(ABSENT)
+        elif centre == 0:
             flags[name].append(OUTSIDE)
         elif part < _VISIBLE:
             flags[name].append(EDGE)

@@ -157,6 +157,16 @@ def test_a_landmark_that_was_not_found_is_flagged_and_has_no_place():
     assert np.isnan(found.landmarks.points_mm[1]).all()
 
 
+def test_a_point_with_an_unusual_spread_is_flagged():
+    grid = Grid((40, 40, 40), [1, 1, 1])
+    array = np.random.default_rng(0).integers(50, 99, grid.shape)
+    covariance = np.stack([np.eye(3), 4 * np.eye(3)])
+    marks = Landmarks(["sure", "not"], np.full((2, 3), 20.0), covariance_mm2=covariance)
+    checks = Checks(spread=(1.0, 1.0), usual=(3.0, 3.0))
+    found = findings_of(named_model(("sure", "not"), checks), Image(array, grid), marks)
+    assert found.flags == {"not": ("unsure: ±3.5 mm",)}  # √12
+
+
 def test_two_models_that_disagree():
     image, point = dot_image()
     checks = Checks(radii=radii_of(3.0, 3.0))

@@ -53,6 +53,21 @@ def test_a_landmark_that_is_worse_than_it_says_gets_a_factor_of_its_own():
     np.testing.assert_allclose(grown(covariance, (2.5,)), 2.5 * covariance)
 
 
+def test_the_usual_spread_holds_all_but_one_in_a_hundred():
+    rng = np.random.default_rng(2)
+    variance = rng.gamma(4, 1, (500, 3)) * [1.0, 4.0, 9.0]
+    checks = learn_checks(
+        errors=np.sqrt(variance), confidence=None, variance=variance, shape=None, statistics=[]
+    )
+    spread = np.sqrt(variance * np.array(checks.spread))
+    assert (spread > checks.usual).mean() == pytest.approx(0.01, abs=0.003)
+    assert (spread > checks.usual).mean(0).max() < 0.03  # of no landmark much more
+    few = learn_checks(
+        errors=ERRORS[:5], confidence=None, variance=np.ones((5, 4)), shape=None, statistics=[]
+    )
+    assert few.usual is None
+
+
 def test_without_anything_to_learn_from():
     nothing = learnt(errors=np.full((3, 4), np.nan), shape=None, statistics=STATISTICS[:5])
     assert nothing.to_record() == {}

@@ -22,6 +22,7 @@ from anatomark.models.shapes import repair as put_back
 ABSENT = "not found: no part of the image holds it"
 OUTSIDE, EDGE = "outside the view", "at the edge of the view"
 UNLIKELY, REPAIRED, DISAGREE = "unlikely place", "repaired", "models disagree"
+UNSURE = "unsure"
 UNLIKE = "unlike the training images"
 TOGETHER = "the points do not fit together, and none stands out"
 _FAR = 10.0  # sizes of the shape: what a point is unsure by that must not pull others
@@ -71,6 +72,7 @@ def findings_of(
             _flag_shape(trusted, found, flags, whole)
             if repair:
                 reported = _repaired(trusted, found, checks.shape, axes, flags)
+    _flag_unsure(reported, checks, flags)
     return Findings(
         reported,
         dict(zip(landmarks.names, radii.tolist(), strict=True)),
@@ -130,6 +132,16 @@ def _flag_view(
             flags[name].append(OUTSIDE)
         elif part < _VISIBLE:
             flags[name].append(EDGE)
+
+
+def _flag_unsure(landmarks: Landmarks, checks: Checks, flags: dict[str, list[str]]) -> None:
+    """Points whose covariance is larger than what is usual of them."""
+    if landmarks.covariance_mm2 is None or checks.usual is None:
+        return
+    spread = np.sqrt(np.trace(landmarks.covariance_mm2, axis1=1, axis2=2))
+    for name, own, most in zip(landmarks.names, spread, checks.usual, strict=True):
+        if own > most:
+            flags[name].append(f"{UNSURE}: ±{own:.1f} {landmarks.unit}")
 
 
 def _flag_disagreement(

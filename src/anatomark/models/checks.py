@@ -17,6 +17,7 @@ from anatomark.models.recipe import Recipe
 from anatomark.models.shape_model import ShapePrior
 
 _ADDED = 10.0  # cases of the common factor that each landmark's is mixed with
+_USUAL, _LEAST_POINTS = 0.99, 100  # part of the points whose spread is usual
 _VOXELS = 128  # along an axis: enough to know an image by
 
 
@@ -26,13 +27,15 @@ class Checks:
 
     ``spread`` are the factors by which covariances of the network have to grow to match its
     errors, one a landmark, ``fit_spread`` the same after a fit to the shapes, where the recipe
-    asks for one.
+    asks for one. ``usual`` is the largest usual spread (root of the trace of the covariance that
+    is reported) of each landmark.
     """
 
     radii: Radii | None = None
     trust: ConfidenceMap | None = None
     spread: tuple[float, ...] | None = None
     fit_spread: tuple[float, ...] | None = None
+    usual: tuple[float, ...] | None = None
     shape: ShapePrior | None = None
     quality: QualityRange | None = None
 
@@ -75,10 +78,12 @@ def learn_checks(
     quality = fit_quality(statistics)
     if not np.isfinite(errors).any():
         return Checks(shape=shape, quality=quality)
+    factors = None if variance is None else growth(variance, errors)
     return Checks(
         fit_radii(errors, None if variance is None else np.sqrt(variance)),
         None if confidence is None else _trust(confidence, errors),
-        None if variance is None else growth(variance, errors),
+        factors,
+        usual=None if variance is None or factors is None else _usual(variance * factors),
         shape=shape,
         quality=quality,
     )
@@ -111,6 +116,19 @@ def growth(variance: FloatArray, errors: FloatArray) -> tuple[float, ...] | None
     common = float(squares.sum() / sums.sum())
     more = _ADDED * sums.sum() / max(both.sum(), 1)
     return tuple(float(v) for v in (squares + common * more) / (sums + more))
+
+
+def _usual(variance: FloatArray) -> tuple[float, ...] | None:
+    """Spreads that 99 % of the points stay below: some are rare, so landmarks are pooled.
+
+    Each is compared with the median of its landmark. ``None`` from too few points.
+    """
+    spread = np.sqrt(variance)
+    if np.isfinite(spread).sum() < _LEAST_POINTS or not np.isfinite(spread).any(0).all():
+        return None
+    middle = np.nanmedian(spread, axis=0)
+    part = np.nanquantile(spread / np.maximum(middle, 1e-9), _USUAL)
+    return tuple(float(v) for v in middle * part)
 
 
 def grown(covariance_mm2: FloatArray, factors: tuple[float, ...] | None) -> FloatArray:

@@ -21,6 +21,7 @@ from anatomark import Grid, Landmarks, Sample
 from anatomark.datasets.phantoms import PHANTOMS
 from anatomark.datasets.phantoms.ct.abdomen import abdomen_slice
 from anatomark.datasets.phantoms.ct.thorax import thorax_ct, thorax_layout
+from anatomark.datasets.phantoms.olfactory.mr import olfactory_layout, olfactory_mr
 from anatomark.datasets.phantoms.prostate.pair import prostate_pair
 from anatomark.datasets.phantoms.xray.chest import chest_xray
 from anatomark.datasets.phantoms.xray.hand import hand_xray
@@ -93,6 +94,13 @@ ROWS = [
     Row("chest film, full size", chest_xray, film_place("chest", chest_xray), seeds=3),
     Row("thorax CT, 96×136×136", thorax_ct, thorax_layout, seeds=3),
     Row("abdomen slice, full size", abdomen_slice, seeds=3),
+    Row(
+        "olfactory MR, 14×64×64",
+        lambda seed: olfactory_mr(seed, shape=(14, 64, 64)),
+        lambda seed: olfactory_layout(seed, shape=(14, 64, 64)),
+        seeds=9,
+    ),
+    Row("olfactory MR, 28×256×256", olfactory_mr, olfactory_layout, seeds=5),
 ]
 
 

@@ -81,8 +81,8 @@ def _table(sample: Sample) -> tuple[list[str], list[list[str]]]:
     frame = "" if marks.unit == "px" else "LPS "
     headers = ["landmark", *(f"{axis} ({frame}{marks.unit})" for axis in "xyz"[: marks.dimension])]
     rows = [
-        [name, *(f"{value:.1f}" for value in point)]
-        for name, point in zip(marks.names, marks.points_mm, strict=True)
+        [name, *(f"{value:.1f}" if here else "absent" for value in point)]
+        for name, point, here in zip(marks.names, marks.points_mm, marks.present, strict=True)
     ]
     return headers, rows
 

@@ -76,6 +76,12 @@ def _abdomen(seed: int, shape: Shape) -> Drawn:
     return Drawn((abdomen_slice(seed, shape=shape),))
 
 
+def _olfactory(seed: int, shape: Shape) -> Drawn:
+    from anatomark.datasets.phantoms.olfactory.mr import olfactory_mr
+
+    return Drawn((olfactory_mr(seed, shape=shape),))
+
+
 PHANTOMS: Mapping[str, Phantom] = {
     "prostate": Phantom(
         "Prostate: MR and ultrasound",
@@ -124,6 +130,14 @@ PHANTOMS: Mapping[str, Phantom] = {
         landmarks=0,
         shape=(512, 512),
         small=(512, 512),
+    ),
+    "olfactory": Phantom(
+        "Olfactory MR",
+        "Coronal T2-weighted MR with the centre of each olfactory bulb; some bulbs are missing.",
+        _olfactory,
+        landmarks=2,
+        shape=(28, 256, 256),
+        small=(28, 128, 128),
     ),
 }
 

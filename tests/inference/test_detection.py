@@ -167,6 +167,35 @@ def test_a_point_with_an_unusual_spread_is_flagged():
     assert found.flags == {"not": ("unsure: ±3.5 mm",)}  # √12
 
 
+def test_an_absent_landmark_and_a_wild_one_do_not_break_a_fit():
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=(8, 3)) * 20
+    names = tuple("abcdefgh")
+    checks = Checks(shape=fit_shapes(base + rng.normal(size=(40, 8, 3)) * 0.5), spread=(1.0,))
+    model = named_model(names, checks)
+    fitting = parse_recipe(model.recipe.complete() | {"detection": {"shape": "fit"}})
+    points = base + 7
+    points[2] += 60
+    marks = Landmarks(
+        names, points, present=np.arange(8) != 5,
+        covariance_mm2=np.broadcast_to(np.eye(3), (8, 3, 3)),
+    )  # fmt: skip
+    grid = Grid((60, 60, 60), [2, 2, 2], [-60, -60, -60])
+    image = Image(rng.normal(size=grid.shape), grid)
+    found = findings_of(replace(model, recipe=fitting), image, marks)
+    assert found.flags["f"] == (ABSENT,)
+    assert np.linalg.norm(found.landmarks.points_mm[2] - base[2] - 7) < 10
+
+
+def test_a_second_model_that_does_not_find_a_point_disagrees():
+    image, point = dot_image()
+    marks = Landmarks(NAMES, [point, point])
+    gone = Findings(Landmarks(NAMES, [point, point], present=[True, False]), {}, np.nan)
+    model = named_model(NAMES, Checks(radii=radii_of(3.0, 3.0)))
+    found = findings_of(model, image, marks, other=gone)
+    assert found.flags == {NAMES[1]: ("models disagree: one does not find it",)}
+
+
 def test_two_models_that_disagree():
     image, point = dot_image()
     checks = Checks(radii=radii_of(3.0, 3.0))

@@ -13,8 +13,9 @@ import torch
 
 from anatomark import Grid, Image, read_landmarks, write_image
 from anatomark.cli.app import main
+from anatomark.errors import UsageError
 from anatomark.inference import Detector
-from anatomark.inference.files import detect_files, sources_of
+from anatomark.inference.files import Source, check_targets, detect_files, sources_of
 from anatomark.models.checks import Checks
 from anatomark.models.conformal import Radii
 from anatomark.models.files import ModelInfo, make_method, save_model
@@ -128,6 +129,16 @@ def test_points_that_somebody_made_are_not_written_over(saved_model, tmp_path, c
     assert mine.read_text() != "weeks of work"
     # What detect wrote itself it may replace.
     assert looked(saved_model, tmp_path, path) == 0
+
+
+def test_no_file_is_written_twice(tmp_path):
+    sources = [Source("a", tmp_path / "a.png"), Source("a-global", tmp_path / "a-global.png")]
+    out = tmp_path / "out"
+    check_targets(sources, out, "json", picture=True, overwrite=False)
+    with pytest.raises(UsageError, match=r"a-global.png: would be written for .*a.png and for"):
+        check_targets(
+            sources, out, "json", picture=True, overwrite=False, stages=("global", "local")
+        )
 
 
 def test_a_picture_does_not_take_the_place_of_its_image(tmp_path, capsys):

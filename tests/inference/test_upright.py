@@ -11,7 +11,7 @@ from anatomark.cli.app import main
 from anatomark.errors import AnatomarkWarning, UsageError
 from anatomark.inference import Detector
 from anatomark.inference.detection import Detection
-from anatomark.inference.flags import UNLIKELY, Findings
+from anatomark.inference.flags import ABSENT, UNLIKELY, Findings
 from anatomark.inference.upright import turned, upright
 
 NAMES = ("a", "b", "c", "d")
@@ -45,6 +45,21 @@ SPOILT = {
     "turned by 90° to the left": lambda a: np.rot90(a, -1),
     "mirrored about a diagonal": np.transpose,
 }
+
+
+def test_a_way_in_which_nothing_is_found_is_no_better():
+    blind = Landmarks(NAMES, np.zeros((4, 2)), present=[False] * 4)
+    nothing = Detection(
+        blind, Findings(blind, {}, 0.95, dict.fromkeys(NAMES, (ABSENT,)))
+    )  # fmt: skip
+    array = np.ascontiguousarray(film().array[:, ::-1])
+    image = Image(array, Grid(array.shape, (0.5, 0.5), (3.0, 4.0)))
+    first = look(image)
+    assert upright(image, first, lambda _: nothing) is first
+    # And an image in which nothing is found as it is, is turned.
+    assert upright(image, nothing, look).findings.image == (
+        "was mirrored left to right to be recognised",
+    )
 
 
 @pytest.mark.parametrize("said", SPOILT)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from matplotlib.patches import Rectangle
+from matplotlib.collections import PatchCollection
 from matplotlib.quiver import Quiver
 
 from anatomark import Grid, Landmarks
@@ -45,8 +44,9 @@ def test_an_arrow_goes_from_the_patch_towards_its_vote_and_no_further_than_a_pat
     # 16 voxels to the right is cut to 0.9 of a patch of 4; one voxel up is not.
     np.testing.assert_allclose(arrows.U, [3.6, 0], atol=1e-4)
     np.testing.assert_allclose(arrows.V, [0, -1], atol=1e-4)
-    boxes = [p for p in axes.patches if isinstance(p, Rectangle)]
-    assert [(*b.get_xy(), b.get_width()) for b in boxes] == [pytest.approx((-0.5, -0.5, 4))]
+    boxes = next(c for c in axes.collections if isinstance(c, PatchCollection)).get_paths()
+    assert len(boxes) == 1
+    np.testing.assert_allclose(boxes[0].get_extents().extents, (-0.5, -0.5, 3.5, 3.5), atol=1e-5)
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[6.0, 8.0]], atol=1e-9)
 
 

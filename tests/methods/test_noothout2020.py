@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from anatomark.heads.votes import holds
 from anatomark.methods import METHODS, Batch
 from anatomark.methods.noothout2020 import Noothout2020Config
 from anatomark.models.recipe import parse_recipe, read_recipe
@@ -127,6 +128,24 @@ def test_sub_images_of_training_hold_the_landmark_and_prediction_does_not_use_th
     assert torch.equal(some, other)
 
 
+def test_every_positive_label_lies_in_the_box_that_is_shown():
+    """Boxes are cut of whole patches: 14 voxels are three of 4."""
+    method = made(sub_image=(14,), local=False)
+    held = 0
+    for seed in range(60):
+        batch = batch_of([[0.2, 0.1], [-0.3, 0.4]])
+        torch.manual_seed(seed)
+        said = method(batch).whole
+        assert said.maps.logits.shape[2:] == (3, 3)
+        first = said.centres_mm[0, 0].amin((1, 2)) - said.patch_mm[0] / 2
+        target = batch.points[0] * batch.extent_mm / 2
+        inside = ((target >= first) & (target < first + 3 * said.patch_mm[0])).all(-1)
+        here = holds(said.centres_mm, said.patch_mm, target[None])[0].flatten(1).any(-1)
+        assert torch.equal(here, inside)
+        held += int(here.sum())
+    assert 5 < held < 115
+
+
 def test_the_local_networks_look_where_the_global_one_points():
     method = made().eval()
     batch = batch_of([[0.0, 0.0], [0.5, 0.5]])
@@ -167,6 +186,7 @@ def test_recipes_have_the_published_settings(name, size, sub_image):
     assert isinstance(config, Noothout2020Config)
     assert recipe.grid.dimension == size
     assert config.sub_image == sub_image
+    assert config.least_posterior == 0  # the paper finds every landmark
     assert (config.local_size, config.widths, config.pairs) == (
         16, (16, 32, 64, 128, 256), (3, 4, 6, 3),
     )  # fmt: skip
@@ -182,3 +202,5 @@ def test_what_cannot_be_trained_is_refused():
         parse_recipe({**raw, "settings": {"displacement": "none", "classify": False}})
     with pytest.raises(Exception, match="one for each axis"):
         parse_recipe({**raw, "settings": {"sub_image": [8, 8, 8]}})
+    with pytest.raises(Exception, match="multiple of 2"):
+        parse_recipe({**raw, "settings": {"local_size": 15}})

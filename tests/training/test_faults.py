@@ -18,7 +18,7 @@ from anatomark.io.images.reading import read_image
 from anatomark.methods.fang2023 import Fang2023
 from anatomark.models.files import load_model, make_method
 from anatomark.models.preparation import prepare
-from anatomark.models.recipe import parse_recipe
+from anatomark.models.recipe import parse_recipe, read_recipe, shipped_recipes
 from anatomark.training.cases import CohortCases, split_cases, write_prepared
 from anatomark.training.memory import estimated_bytes
 from anatomark.training.run import Machine, first_rank, train
@@ -270,3 +270,11 @@ def test_ctrl_c_says_how_to_go_on(prostates, recipe_file, tmp_path, monkeypatch,
 def test_too_few_cases_to_fit_shapes(prostates, small_recipe, tmp_path):
     with pytest.raises(UsageError, match="too few to learn shapes from"):
         train(small_recipe(detection={"shape": "fit"}), prostates, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_memory_of_every_shipped_recipe_can_be_told(name):
+    recipe = read_recipe(name)
+    for view in recipe.views().values():
+        method = make_method(recipe, 3)
+        assert estimated_bytes(view, method, 3, 1, half=False) > 0

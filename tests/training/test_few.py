@@ -12,6 +12,7 @@ from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import UsageError
 from anatomark.models.files import ModelInfo, load_model, make_method, save_model
 from anatomark.models.recipe import parse_recipe
+from anatomark.training.cases import PREPARED_FILE
 from anatomark.training.few import EPOCHS, STEPS, recipe_from
 from anatomark.training.starting import Base, start_from
 
@@ -90,6 +91,11 @@ def test_what_is_said_of_bad_input(base, chests, tmp_path, capsys):
     assert "there is no recipe; name one, or a model" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"has no domain hip; there is head, spine"):
         Base.read(f"{base}/hip")
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    (prepared / PREPARED_FILE).write_text("{}")
+    with pytest.raises(UsageError, match="is prepared for another recipe; name the cohort"):
+        recipe_from(Base.read(base), prepared)
     with pytest.raises(UsageError, match="names several cohorts"):
         recipe_from(Base.read(base), {"a": str(chests)})
     assert main(["train", "--from", f"{base}/spine", "--data", "x=y", "--out", "b"]) == 2

@@ -85,6 +85,10 @@ def detect(
     names = detector.model.landmarks
     which = None if measure is None else chosen_set(measure, names, whose=model)
     kind = output or output_for(detector.model.info.unit)
+    if explain and fix_orientation:
+        raise UsageError(
+            "--explain shows the image as it is, --fix-orientation turns it", fix="leave one away"
+        )
     stages = _stages(detector) if explain else ()
     check_targets(sources, out, kind, picture=picture, overwrite=overwrite, stages=stages)
     if which is not None:

@@ -110,7 +110,7 @@ class Detector:
     def votes(self, ready: Prepared) -> dict[str, Ballot]:
         """What patches say of each landmark, by stage, normalised on the grid of ``ready``."""
         extent = np.asarray(ready.grid.extent)
-        return explain(self._method, ready.array, extent, device=self.device)
+        return explain(self._method, ready.array, extent, device=self.device, half=self._half)
 
     def detect_prepared(self, images: Sequence[tuple[Image, Prepared]]) -> list[Detection]:
         """Find the landmarks of images of one network shape, together."""
@@ -162,13 +162,13 @@ class Detector:
 def to_world(found: Prediction, row: int, grid: Grid, model: Model) -> Landmarks:
     """Landmarks in the world of one sample of a prediction on the network's grid."""
     points = np.asarray(grid.from_normalised(_double(found.points[row])))
-    present = np.isfinite(points).all(1)
-    if found.present is not None:
-        present &= found.present[row].numpy()
-    elif not present.all():
+    if not np.isfinite(points).all():
         raise ImageError(
             "the network found no numbers in it", fix="look at the image with anatomark show"
         )
+    present = np.ones(len(points), bool)
+    if found.present is not None:
+        present = np.asarray(found.present[row].numpy())
     covariance = None
     if found.covariance_mm2 is not None:
         axes: FloatArray = np.asarray(grid.direction)

@@ -129,10 +129,17 @@ def check_targets(
     What an earlier ``detect`` wrote into ``out`` may be replaced: its table is there.
     """
     images = {source.path.resolve(): source.path for source in sources}
+    written: dict[Path, Path] = {}
     ours = (out / DETECTIONS_FILE).is_file()
     ends = [f".{output}", *([".png"] if picture else []), *(f"-{stage}.png" for stage in stages)]
     for source in sources:
         for target in (out / f"{source.name}{end}" for end in ends):
+            other = written.setdefault(target, source.path)
+            if other != source.path:
+                raise UsageError(
+                    f"would be written for {other} and for {source.path}", path=target,
+                    fix="detect them into two folders",
+                )  # fmt: skip
             if target.resolve() in images:
                 raise UsageError(
                     "is one of the images, and would be overwritten", path=target,
@@ -288,7 +295,9 @@ def _written(
         return replace(outcome, detection=None, error=_bare(fault))
     except (MemoryError, RuntimeError, ValueError) as fault:
         said = f"could not be drawn: {fault}"
-        error = AnatomarkError(said, path=outcome.source.path, fix="leave --picture away")
+        error = AnatomarkError(
+            said, path=outcome.source.path, fix="say --no-picture, without --explain"
+        )
         return replace(outcome, detection=None, error=_bare(error))
     return replace(outcome, written=path)
 

@@ -156,6 +156,9 @@ def _flag_disagreement(
     for name, distance, radius in zip(landmarks.names, apart, sums, strict=True):
         if math.isfinite(radius) and distance > radius:
             flags[name].append(f"{DISAGREE}: {distance:.1f} {unit} apart")
+    for row, name in enumerate(landmarks.names):
+        if landmarks.present[row] and not other.landmarks.present[row]:
+            flags[name].append(f"{DISAGREE}: one does not find it")
 
 
 def _axes(model: Model, image: Image) -> FloatArray:
@@ -201,7 +204,7 @@ def _fitted(
     check = check_shape(prior, before, own)
     _flag_shape(landmarks, check, flags, whole)
     for row in np.flatnonzero(implausible(check)) if check.culprit is None else [check.culprit]:
-        own[row] = own[row] + _FAR**2 * np.square(before).mean() * np.eye(len(axes))
+        own[row] = own[row] + _FAR**2 * np.nanmean(np.square(before)) * np.eye(len(axes))
     points, covariance = fit_to_shape(prior, before, own)
     moved = np.linalg.norm(points - before, axis=1)
     return replace(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from anatomark.data import Image
 from anatomark.inference.detection import Detection
-from anatomark.inference.flags import UNLIKELY
+from anatomark.inference.flags import ABSENT, UNLIKELY
 
 # What was done to the image: axes exchanged, then x and y reversed. Only its grid is turned too, so
 # that points stay where they are in the world.
@@ -50,9 +50,10 @@ def turned(image: Image, exchanged: bool, x: bool, y: bool) -> Image:
 
 
 def unlikely(found: Detection) -> float:
-    """The part of the points that are in unlikely places; all, if they do not fit together."""
+    """The part of the points in unlikely places or not found; all, if they do not fit together."""
     findings = found.findings
     if any(note.startswith(UNLIKELY) for note in findings.image):
         return 1.0  # of the whole set, none standing out
-    count = sum(any(f.startswith(UNLIKELY) for f in flags) for flags in findings.flags.values())
+    odd = (UNLIKELY, ABSENT)
+    count = sum(any(f.startswith(odd) for f in flags) for flags in findings.flags.values())
     return count / max(len(findings.landmarks), 1)

@@ -94,6 +94,11 @@ class Method(nn.Module, ABC):
     def __init__(self, config: Any, *, landmarks: Any, dimension: int, channels: int) -> None:
         super().__init__()
 
+    @property
+    def multiple(self) -> int:
+        """Voxels along an axis that a position on the coarsest level of the network stands for."""
+        return int(getattr(getattr(self, "network", None), "multiple", 1))
+
     def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What a training step works on of an image of this shape (z, y, x)."""
         return shape

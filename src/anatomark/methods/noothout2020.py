@@ -35,7 +35,10 @@ Width = Annotated[int, Field(ge=1)]
 
 
 class Noothout2020Config(MethodConfig):
-    """As it stands, the published method; rows of Table I by the first four."""
+    """As it stands, the published method, but for ``least_posterior``, which the paper has not.
+
+    Rows of its Table I are the first four.
+    """
 
     displacement: Literal["log", "linear", "none"] = Field(
         default="log", description="R_log, R, or no regression: votes are centres of patches."
@@ -48,9 +51,10 @@ class Noothout2020Config(MethodConfig):
         default=False, description="A global network for each landmark (single-landmark)."
     )
     sub_image: Annotated[tuple[Width, ...], Field(min_length=1, max_length=3)] = Field(
-        default=(72,), description="Voxels of the global network's training boxes, x, y(, z)."
+        default=(72,),
+        description="Voxels of the global network's training boxes, x, y(, z); only whole patches.",
     )
-    local_size: Annotated[int, Field(ge=4)] = Field(
+    local_size: Annotated[int, Field(ge=4, multiple_of=2)] = Field(
         default=16, description="Voxels of a local sub-image along each axis."
     )
     widths: Annotated[tuple[Width, ...], Field(min_length=5, max_length=5)] = (
@@ -126,10 +130,18 @@ class Noothout2020(Method):
             )  # fmt: skip
 
     def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """That of a sub-image, or of an image that is smaller."""
+        """That of a sub-image, of whole patches, or of an image that is smaller."""
         given = self.config.sub_image
         size = (given * len(shape) if len(given) == 1 else given)[::-1]
-        return tuple(min(n, s) for n, s in zip(shape, size, strict=True))
+        # Half a patch would be filled up, where in truth the image goes on.
+        whole = [max(s // self.multiple, 1) * self.multiple for s in size]
+        return tuple(min(n, s) for n, s in zip(shape, whole, strict=True))
+
+    @property
+    def multiple(self) -> int:
+        """The patch of the global network."""
+        patch: Any = self.whole[0].patch
+        return int(patch)
 
     # -- forward ---------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ def predict(
 
 @torch.inference_mode()
 def explain(
-    method: Method, array: NDArray[Any], extent: FloatArray, *, device: str
+    method: Method, array: NDArray[Any], extent: FloatArray, *, device: str, half: bool
 ) -> dict[str, Ballot]:
     """The votes on one image ``(C, *shape)``, by stage; on the CPU."""
     image = torch.from_numpy(array)[None].to(device).float()
@@ -60,7 +60,8 @@ def explain(
         images=image.contiguous(memory_format=channels_last(image.ndim - 2)),
         extent_mm=torch.from_numpy(extent)[None].float().to(device),
     )
-    found = method.explain(method(batch))
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        found = method.explain(method(batch))
     return {stage: _on_cpu(ballot) for stage, ballot in found.items()}
 
 

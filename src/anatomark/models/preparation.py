@@ -182,9 +182,10 @@ def normalise(array: Pixels, inside: NDArray[np.bool_], recipe: IntensityRecipe)
 
 def _equalised(values: Pixels, seen: Pixels) -> Pixels:
     """The part of ``seen`` that is darker than each value, 0…1 (histogram equalisation)."""
-    counts, edges = np.histogram(seen, bins=_GREYS)
-    below = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
-    return np.asarray(np.interp(values, edges, below), np.float32)
+    parts = np.linspace(0, 1, _GREYS + 1)
+    greys, first = np.unique(np.quantile(seen, parts), return_index=True)
+    last = np.append(first[1:], len(parts)) - 1  # of equal greys, all count as no brighter
+    return np.asarray(np.interp(values, greys, parts[last]), np.float32)
 
 
 def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

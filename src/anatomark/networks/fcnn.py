@@ -146,15 +146,19 @@ def _said(
     landmarks: int,
     dimension: int,
 ) -> PatchMaps:
-    moved = None if displacement is None else _precise(displacement(deep))
+    moved = None if displacement is None else _precise(displacement, deep)
     return PatchMaps(
         None if moved is None else moved.reshape(len(moved), landmarks, dimension, *deep.shape[2:]),
-        None if presence is None else _precise(presence(deep)),
+        None if presence is None else _precise(presence, deep),
     )
 
 
-def _precise(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def _precise(head: Any, deep: Tensor) -> Tensor:
+    """What a head says; its last layer in float32, or a vote from afar would be off by a mm."""
+    features = head[:-1](deep)
+    with torch.autocast(deep.device.type, enabled=False):
+        last: Tensor = head[-1](features.to(torch.promote_types(features.dtype, torch.float32)))
+    return last
 
 
 def _whole_patches(images: Tensor, patch: int) -> Tensor:

@@ -32,7 +32,8 @@ from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
 from anatomark.reproduce.common import Budget, Progress, Reproduced, Table, about, begin
 from anatomark.reproduce.noothout2020_published import (
-    COMMISSURES,
+    CCTA,
+    CEPH,
     OLFACTORY,
     TABLE1,
     TABLE2,
@@ -56,6 +57,7 @@ class Measured(NamedTuple):
     names: tuple[str, ...]
     errors: FloatArray
     unit: str
+    splits: tuple[str, ...] = ()  # of the cases
 
 
 def reproduce(
@@ -190,7 +192,10 @@ def _row(place: Path, cohort: Cohort, recipe: Recipe, machine: Machine) -> Measu
         )
         write_evaluation(result, place / "evaluation")
     table = read_run(place / "evaluation").table
-    return Measured(table.names, table.errors, table.unit)
+    splits = {case.case: case.split for case in cohort.cases}
+    return Measured(
+        table.names, table.errors, table.unit, tuple(splits[case] for case in table.cases)
+    )
 
 
 def _curves(folder: Path, rows: Mapping[str, Measured], cohort: Cohort) -> None:
@@ -240,7 +245,7 @@ def _table1(rows: Mapping[str, Measured]) -> Table:
 
 def _landmarks(rows: Mapping[str, Measured]) -> Table:
     names = rows["ml"].names
-    known = len(names) == len(COMMISSURES)
+    known = names == CCTA
     head = ["", *names]
     cells = []
     for key, row in TABLE1.items():
@@ -255,22 +260,27 @@ def _table4(rows: Mapping[str, Measured]) -> Table:
     head = ["", *own.names, "all"]
     here = ["here", *(_median(own.errors[:, i]) for i in range(len(own.names)))]
     cells = [[*here, _median(own.errors)]]
-    if len(own.names) == 2:
-        cells.append(["published", *OLFACTORY])
+    if set(own.names) <= set(OLFACTORY):
+        cells.append(["published", *(OLFACTORY[name] for name in own.names), OLFACTORY["all"]])
     return Table(f"Table IV: olfactory bulbs ({own.unit})", head, cells)
 
 
 def _table2(rows: Mapping[str, Measured]) -> Table:
     own = rows["ml"]
-    head = ["landmark", f"here ({own.unit})", "published Test1 (mm)", "published Test2 (mm)"]
-    published = list(zip(*TABLE2, strict=True))
-    if len(own.names) != len(published) - 1:
-        published = [("–", "–")] * len(own.names) + [published[-1]]
-    here = [*(_median(own.errors[:, i]) for i in range(len(own.names))), _median(own.errors)]
-    cells = [
-        [name, mine, *other]
-        for name, mine, other in zip([*own.names, "all"], here, published, strict=True)
-    ]
+    splits = sorted(set(own.splits)) or ["test"]
+    head = [
+        "landmark", *(f"{split} here ({own.unit})" for split in splits),
+        "published Test1 (mm)", "published Test2 (mm)",
+    ]  # fmt: skip
+    published = dict(zip((*CEPH, "all"), zip(*TABLE2, strict=True), strict=True))
+    cells = []
+    for i, name in enumerate([*own.names, "all"]):
+        columns = slice(None) if name == "all" else slice(i, i + 1)
+        mine = []
+        for split in splits:
+            rows_of = np.array([s == split for s in own.splits] or [True] * len(own.errors))
+            mine.append(_median(own.errors[rows_of, columns]))
+        cells.append([name, *mine, *published.get(name, ("–", "–"))])
     return Table("Table II: cephalometric X-rays", head, cells)
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-COMMISSURES = ("NCRC", "NCLC", "LRC", "LH", "NCH", "RH", "RO", "LO")
+# Landmarks by the names that our phantoms and importers give them, in the order of the paper.
+CCTA = (
+    "commissure_noncoronary_right", "commissure_noncoronary_left", "commissure_left_right",
+    "hinge_left", "hinge_noncoronary", "hinge_right", "ostium_right", "ostium_left",
+)  # fmt: skip
+CEPH = (
+    "sella", "nasion", "orbitale", "porion", "subspinale", "supramentale", "pogonion", "menton",
+    "gnathion", "gonion", "lower_incisal_incision", "upper_incisal_incision", "upper_lip",
+    "lower_lip", "subnasale", "soft_tissue_pogonion", "posterior_nasal_spine",
+    "anterior_nasal_spine", "articulare",
+)  # fmt: skip
 _WHOLE = {"local": False, "each": False}
 
 
@@ -61,7 +71,7 @@ TABLE1: Mapping[str, Row] = {
         "1.45 (1.20); 1.55 (0.97); 1.87 (1.67)",
     ),
 }  # fmt: skip
-OLFACTORY = ("0.87 (1.36)", "0.90 (0.58)", "0.90 (0.85)")  # right, left, both
+OLFACTORY = {"right_bulb": "0.87 (1.36)", "left_bulb": "0.90 (0.58)", "all": "0.90 (0.85)"}
 _TEST1 = (
     "0.51 (0.41); 1.00 (1.25); 1.01 (1.09); 1.62 (1.71); 1.64 (1.64); 0.94 (0.98); 0.70 (0.85); "
     "0.63 (0.70); 0.76 (0.85); 2.12 (1.83); 0.80 (1.26); 0.46 (0.89); 1.13 (0.83); 0.84 (0.58); "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from anatomark.data import Cohort
@@ -9,6 +11,7 @@ from anatomark.errors import UsageError
 from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.models.recipe import Recipe, parse_recipe
+from anatomark.training.cases import PREPARED_FILE
 from anatomark.training.groups import Data
 from anatomark.training.starting import Base
 
@@ -31,6 +34,9 @@ def recipe_from(base: Base, data: Data, *, domain: str | None = None) -> Recipe:
     view = whole.of(base.domain or next(iter(whole.domains))) if whole.domains else whole
     record = view.complete()
     record["domains"] = {}
+    # Neither what the other images were made with, nor a fit to shapes that few cases do not give.
+    record["modality"] = None
+    record["detection"] = {"shape": "check"}
     record["name"] = f"{whole.name}-own"
     record["training"] |= _TRAINING
     record["data"] |= {"domain": domain, "share": None, "validation_part": 0.2}
@@ -42,9 +48,13 @@ def recipe_from(base: Base, data: Data, *, domain: str | None = None) -> Recipe:
 
 def _first_size(data: Data, domain: str | None, view: Recipe) -> list[int]:
     """Voxels of the first image, x, y(, z)."""
-    if not isinstance(data, str | Cohort):
+    if isinstance(data, Mapping):
         raise UsageError(
             "names several cohorts or domains", fix="name one cohort, or give a recipe"
+        )
+    if not isinstance(data, Cohort) and (Path(data) / PREPARED_FILE).is_file():
+        raise UsageError(
+            "is prepared for another recipe", path=data, fix="name the cohort, or give a recipe"
         )
     cohort = data if isinstance(data, Cohort) else read_cohort(data)
     chosen = cohort.select(domain=domain)

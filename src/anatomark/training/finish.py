@@ -106,7 +106,7 @@ def _judged(
     half: bool,
 ) -> _Judged:
     best = load_model(folder / BEST / group.domain if group.domain else folder / BEST)
-    checks, errors = _looked_at(best, group, device=device, half=half)
+    checks, errors, missed = _looked_at(best, group, device=device, half=half)
     metrics = _metrics(errors, best, group.validation)
     about = {
         "cases": len(group.train), "validation_cases": len(group.validation),
@@ -114,12 +114,17 @@ def _judged(
     }  # fmt: skip
     if known:
         about["validation_cases_known"] = known
+    if missed:
+        about["validation_points_missed"] = missed
     if group.domain:  # the judged error is over all domains, in pixels
         about["validation_mre"] = metrics["pooled"]["mre"]
     return _Judged(checks, metrics, about, model_card(best, about, metrics, checks))
 
 
-def _looked_at(best: Model, group: Group, *, device: str, half: bool) -> tuple[Checks, FloatArray]:
+def _looked_at(
+    best: Model, group: Group, *, device: str, half: bool
+) -> tuple[Checks, FloatArray, int]:
+    """What the model knows of itself, its errors ``(N, L)``, and how many points it missed."""
     method = placed(best.method, best.recipe.grid.dimension, device)
     store = group.store
     training = list(_training(store, group.train))
@@ -146,7 +151,7 @@ def _looked_at(best: Model, group: Group, *, device: str, half: bool) -> tuple[C
     )
     if plain_spread is not None:
         checks = replace(checks, spread=plain_spread, fit_spread=checks.spread)
-    return checks, errors
+    return checks, errors, sum(look.missed for look in looks)
 
 
 class _Look(NamedTuple):
@@ -154,7 +159,8 @@ class _Look(NamedTuple):
 
     points: FloatArray
     truth: FloatArray
-    absent: NDArray[np.bool_]
+    absent: NDArray[np.bool_]  # in truth, or for the network
+    missed: int
     confidence: FloatArray
     covariance: FloatArray
     known_covariance: bool
@@ -165,10 +171,13 @@ def _look_at(method: Method, example: Example, *, device: str, half: bool) -> _L
     points = found.points[0].double().numpy() * example.extent_mm / 2
     blank = np.full(len(points), np.nan)
     covariance = None if found.covariance_mm2 is None else found.covariance_mm2[0].double().numpy()
+    # What the network does not find is not reported, so it teaches nothing of reported errors.
+    missed = np.zeros(len(points), bool) if found.present is None else ~found.present[0].numpy()
     return _Look(
         points,
         example.points * example.extent_mm / 2,
-        ~example.present,
+        ~example.present | missed,
+        int((example.present & missed).sum()),
         blank if found.confidence is None else found.confidence[0].double().numpy(),
         own_covariance(covariance, points.shape),
         covariance is not None,

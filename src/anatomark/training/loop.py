@@ -161,7 +161,7 @@ class Loop(lightning.LightningModule):
         points, present = known(batch)
         found = self.judged.predict(in_tiles(self.judged, batch))
         lost = ~found.points.isfinite().all(-1) & present
-        if found.present is None and bool(lost.any()):
+        if bool(lost.any()):
             raise TrainingError(
                 f"the points of {', '.join(given.cases)} are not numbers, at step "
                 f"{self.global_step}",

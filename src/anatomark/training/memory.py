@@ -62,7 +62,7 @@ def estimated_bytes(
     """
     size = method.trained_shape(recipe.grid.size[::-1])
     # At least two voxels on the coarsest level, or statistics have nothing to count.
-    least = max(32, 2 * int(getattr(getattr(method, "network", None), "multiple", 1)))
+    least = max(32, 2 * method.multiple)
     small = tuple(min(n, least) for n in size)
     larger = (min(size[0], 2 * small[0]), *small[1:])
     first, second = (

@@ -291,7 +291,7 @@ def _verdict(rows: Mapping[str, Measured]) -> list[str]:
     wrong = [
         f"{TABLE1[a].label} ({middle[a]:.2f}) is worse than {TABLE1[b].label} ({middle[b]:.2f})"
         for a, b in claims
-        if middle[a] > middle[b]
+        if {a, b} <= set(middle) and middle[a] > middle[b]
     ]
     return wrong or ["R_log + C beats R + C, R_log, R and C, and global-to-local beats global"]
 

@@ -66,8 +66,8 @@ def estimated_bytes(
     small = tuple(min(n, least) for n in size)
     larger = (min(size[0], 2 * small[0]), *small[1:])
     first, second = (
-        # Copies: running statistics must not see a blank image.
-        _step(copy.deepcopy(method), _blank(recipe, shape, landmarks, 1), half, "cpu")
+        # Copies: running statistics must not see blank images. Two, for statistics of one are none.
+        _step(copy.deepcopy(method), _blank(recipe, shape, landmarks, 2), half, "cpu") / 2
         for shape in (small, larger)
     )
     before, after, whole = (math.prod(shape) for shape in (small, larger, size))

@@ -190,9 +190,11 @@ def test_it_learns_where_a_dot_is(name, settings, dimension):
     limit = 0.9 if name == "direct_regression" else 0.4
     assert error(test) < limit * centre
     if name == "zhu2021":  # now that its maps have peaks
-        # After so few steps those of the softmax are broader than those of the published loss.
+        # After so few steps those of the softmax are broader than those of the published loss; a
+        # pixel of the global network alone is four of the image.
         limit_px = 0.5 if settings.get("loss") == "softmax" else 0.1
-        assert _moved_by_bfloat16(method.eval(), test).max() < limit_px
+        limit_px *= 4 if settings.get("parts") == "global" else 1
+        assert _moved_by_bfloat16(method, test).max() < limit_px
 
 
 def _moved_by_bfloat16(method, batch):

@@ -37,11 +37,7 @@ def predict(
 
     The method knows one domain only, as that of a model that was loaded does.
     """
-    stacked = torch.from_numpy(np.stack(arrays)).to(device).float()
-    batch = Batch(
-        images=stacked.contiguous(memory_format=channels_last(stacked.ndim - 2)),
-        extent_mm=torch.from_numpy(np.stack(extents)).float().to(device),
-    )
+    batch = _batch(arrays, extents, device)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
         found = method.predict(in_tiles(method, batch))
     return Prediction(
@@ -55,14 +51,18 @@ def explain(
     method: Method, array: NDArray[Any], extent: FloatArray, *, device: str, half: bool
 ) -> dict[str, Ballot]:
     """The votes on one image ``(C, *shape)``, by stage; on the CPU."""
-    image = torch.from_numpy(array)[None].to(device).float()
-    batch = Batch(
-        images=image.contiguous(memory_format=channels_last(image.ndim - 2)),
-        extent_mm=torch.from_numpy(extent)[None].float().to(device),
-    )
+    batch = _batch([array], [extent], device)
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
         found = method.explain(method(batch))
     return {stage: _on_cpu(ballot) for stage, ballot in found.items()}
+
+
+def _batch(arrays: Sequence[NDArray[Any]], extents: Sequence[FloatArray], device: str) -> Batch:
+    stacked = torch.from_numpy(np.stack(arrays)).to(device).float()
+    return Batch(
+        images=stacked.contiguous(memory_format=channels_last(stacked.ndim - 2)),
+        extent_mm=torch.from_numpy(np.stack(extents)).float().to(device),
+    )
 
 
 def _on_cpu(ballot: Ballot) -> Ballot:
@@ -75,7 +75,7 @@ def in_tiles(method: Method, batch: Batch) -> Any:
     if not isinstance(method, MapMethod):
         return method(batch)
     shape = tuple(batch.images.shape[2:])
-    multiple: Any = getattr(method.network, "multiple", 1)
+    multiple = method.multiple
     halo = -(-HALO // multiple) * multiple
     tile = tile_shape(shape, halo, multiple) if method.tiles else shape
     maps = tiled_maps(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from anatomark.data import Cohort
+from anatomark.errors import UsageError
 from anatomark.io.files import write_text
 from anatomark.training.groups import Data
 from anatomark.training.study import begin_study
@@ -66,6 +67,33 @@ def _said(data: Data | None) -> Any:
     if isinstance(data, Cohort):
         return str(data.root.resolve())
     return None if data is None else str(Path(data).resolve())
+
+
+def by_name(data: Data | None, names: Sequence[str], what: str) -> Mapping[str, Any]:
+    """The cohorts that are given, each for one of ``names``; ``what`` is what these name."""
+    if data is not None and not isinstance(data, Mapping):
+        each = ", ".join([f"{names[0]}=COHORT", *(f"{name}=…" for name in names[1:])])
+        raise UsageError(f"which {what} are the data?", fix=f"say --data {each}")
+    given = data or {}
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise UsageError(f"there is no {what} {unknown[0]}", fix=f"it is {', '.join(names)}")
+    return given
+
+
+def with_test_cases(cohort: Cohort) -> Cohort:
+    """The cohort, which has to have cases to measure on."""
+    if not test_cases(cohort):
+        raise UsageError(
+            "has no split that begins with test", path=cohort.root,
+            fix="divide it with anatomark import --split",
+        )  # fmt: skip
+    return cohort
+
+
+def test_cases(cohort: Cohort) -> list[str]:
+    """Cases of splits that begin with ``test``, in the order of the cohort."""
+    return [case.case for case in cohort.cases if case.split.startswith("test")]
 
 
 def about(cohorts: Mapping[str, Cohort], given: Data | None) -> str:

@@ -14,26 +14,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anatomark.data import Cohort, Landmarks
+from anatomark.data import Cohort
 from anatomark.datasets.phantoms.cohorts import write_phantoms
-from anatomark.errors import UsageError
+from anatomark.datasets.phantoms.ct.thorax_root import THORAX_LANDMARKS
 from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
 from anatomark.inference.files import detect_cases
 from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.landmarks.isbi import ISBI_NAMES
 from anatomark.metrics.evaluation import evaluate
 from anatomark.metrics.observers import reference_lines
 from anatomark.metrics.paired import wilcoxon
 from anatomark.metrics.plots import cumulative, save_plot
 from anatomark.metrics.records import read_run
 from anatomark.metrics.report import write_evaluation
-from anatomark.metrics.sources import read_truth
+from anatomark.metrics.sources import Truth, read_truth
 from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
-from anatomark.reproduce.common import Budget, Progress, Reproduced, Table, about, begin
+from anatomark.reproduce.common import (
+    Budget,
+    Progress,
+    Reproduced,
+    Table,
+    about,
+    begin,
+    by_name,
+    test_cases,
+    with_test_cases,
+)
 from anatomark.reproduce.noothout2020_published import (
-    CCTA,
-    CEPH,
     OLFACTORY,
     TABLE1,
     TABLE2,
@@ -77,16 +86,19 @@ def reproduce(
     folder = Path(out)
     begin(folder, "noothout2020", data, budget, seed)
     cohorts = _cohorts(folder, data, budget, seed)
+    truth = {name: read_truth(cohort.root) for name, cohort in cohorts.items()}
     runs = [("ccta", key) for key in TABLE1] + [("olfactory", "ml"), ("ceph", "ml")]
     found: dict[str, dict[str, Measured]] = {name: {} for name in EXPERIMENTS}
     for number, (experiment, key) in enumerate(runs):
         progress(number, len(runs))
         recipe = recipe_of(experiment, key, budget, seed)
         place = folder / experiment / key
-        found[experiment][key] = _row(place, cohorts[experiment], recipe, machine or Machine())
+        found[experiment][key] = _row(
+            place, cohorts[experiment], truth[experiment], recipe, machine or Machine()
+        )
     progress(len(runs), len(runs))
     for experiment, rows in found.items():
-        _curves(folder / experiment, rows, cohorts[experiment])
+        _curves(folder / experiment, rows, cohorts[experiment], truth[experiment])
     said = about(cohorts, data)
     tables = [_table1(found["ccta"]), _landmarks(found["ccta"]), _table4(found["olfactory"]),
               _table2(found["ceph"])]  # fmt: skip
@@ -105,28 +117,13 @@ def reproduce(
 
 
 def _cohorts(folder: Path, data: Data | None, budget: Budget, seed: int) -> dict[str, Cohort]:
-    if data is not None and not isinstance(data, Mapping):
-        raise UsageError(
-            "which experiment are the data?", fix="say --data ccta=COHORT, olfactory=…, ceph=…"
-        )
-    given = data or {}
-    unknown = [name for name in given if name not in EXPERIMENTS]
-    if unknown:
-        raise UsageError(
-            f"there is no experiment {unknown[0]}", fix=f"it is {', '.join(EXPERIMENTS)}"
-        )
+    given = by_name(data, tuple(EXPERIMENTS), "experiment")
     return {name: _cohort(folder, name, given.get(name), budget, seed) for name in EXPERIMENTS}
 
 
 def _cohort(folder: Path, name: str, given: Any, budget: Budget, seed: int) -> Cohort:
     if given is not None:
-        cohort = given if isinstance(given, Cohort) else read_cohort(given)
-        if not _tested(cohort):
-            raise UsageError(
-                "has no split that begins with test", path=cohort.root,
-                fix="divide it with anatomark import --split",
-            )  # fmt: skip
-        return cohort
+        return with_test_cases(given if isinstance(given, Cohort) else read_cohort(given))
     place = folder / "phantoms" / name
     if not (place / "cohort.toml").is_file():
         paper = budget == "paper"
@@ -136,10 +133,6 @@ def _cohort(folder: Path, name: str, given: Any, budget: Budget, seed: int) -> C
             shape=None if paper else _SMALL_SHAPE[name],
         )  # fmt: skip
     return read_cohort(place, check=False)
-
-
-def _tested(cohort: Cohort) -> list[str]:
-    return [split for split in cohort.splits if split.startswith("test")]
 
 
 def recipe_of(experiment: str, key: str, budget: Budget, seed: int) -> Recipe:
@@ -176,16 +169,16 @@ _SMALL_TRAINING = {
 }  # fmt: skip
 
 
-def _row(place: Path, cohort: Cohort, recipe: Recipe, machine: Machine) -> Measured:
+def _row(place: Path, cohort: Cohort, truth: Truth, recipe: Recipe, machine: Machine) -> Measured:
     """Train, measure and report one model, or read what was measured."""
     if not (place / "evaluation" / "metrics.json").is_file():
         run = place / "run"
         train_once(recipe, cohort, run, machine)
         detector = Detector(load_model(run), device=machine.device)
-        truth, points = read_truth(cohort.root), dict[str, Landmarks]()
-        for split in _tested(cohort):
-            found = detect_cases(detector, cohort.select(split=split))
-            points |= {case: one.landmarks for case, one in found.items()}
+        names = set(test_cases(cohort))
+        tested = replace(cohort, cases=tuple(c for c in cohort.cases if c.case in names))
+        found = detect_cases(detector, tested)
+        points = {case: one.landmarks for case, one in found.items()}
         kept = {case: marks for case, marks in truth.landmarks.items() if case in points}
         result = evaluate(
             replace(truth, landmarks=kept), points, said=recipe.name, thresholds=CURVE, draws=500
@@ -198,13 +191,12 @@ def _row(place: Path, cohort: Cohort, recipe: Recipe, machine: Machine) -> Measu
     )
 
 
-def _curves(folder: Path, rows: Mapping[str, Measured], cohort: Cohort) -> None:
+def _curves(folder: Path, rows: Mapping[str, Measured], cohort: Cohort, truth: Truth) -> None:
     """Success rates against the distance (Fig. 4, 6, 7); with the observers, if there are some."""
     labels = {TABLE1[key].label: row.errors.ravel() for key, row in rows.items()}
     some = next(iter(rows.values()))
-    tested = {case.case for case in cohort.cases if case.split.startswith("test")}
-    read = read_truth(cohort.root).observers
-    lines = reference_lines([read.get(case, {}) for case in tested], some.names)
+    readings = [truth.observers.get(case, {}) for case in test_cases(cohort)]
+    lines = reference_lines(readings, some.names)
     unit: Any = some.unit
     save_plot(cumulative(labels, unit=unit, thresholds=CURVE, lines=lines), folder / "sdr.png")
 
@@ -245,7 +237,7 @@ def _table1(rows: Mapping[str, Measured]) -> Table:
 
 def _landmarks(rows: Mapping[str, Measured]) -> Table:
     names = rows["ml"].names
-    known = names == CCTA
+    known = names == THORAX_LANDMARKS
     head = ["", *names]
     cells = []
     for key, row in TABLE1.items():
@@ -272,7 +264,7 @@ def _table2(rows: Mapping[str, Measured]) -> Table:
         "landmark", *(f"{split} here ({own.unit})" for split in splits),
         "published Test1 (mm)", "published Test2 (mm)",
     ]  # fmt: skip
-    published = dict(zip((*CEPH, "all"), zip(*TABLE2, strict=True), strict=True))
+    published = dict(zip((*ISBI_NAMES, "all"), zip(*TABLE2, strict=True), strict=True))
     cells = []
     for i, name in enumerate([*own.names, "all"]):
         columns = slice(None) if name == "all" else slice(i, i + 1)

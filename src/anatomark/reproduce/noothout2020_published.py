@@ -5,17 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# Landmarks by the names that our phantoms and importers give them, in the order of the paper.
-CCTA = (
-    "commissure_noncoronary_right", "commissure_noncoronary_left", "commissure_left_right",
-    "hinge_left", "hinge_noncoronary", "hinge_right", "ostium_right", "ostium_left",
-)  # fmt: skip
-CEPH = (
-    "sella", "nasion", "orbitale", "porion", "subspinale", "supramentale", "pogonion", "menton",
-    "gnathion", "gonion", "lower_incisal_incision", "upper_incisal_incision", "upper_lip",
-    "lower_lip", "subnasale", "soft_tissue_pogonion", "posterior_nasal_spine",
-    "anterior_nasal_spine", "articulare",
-)  # fmt: skip
 _WHOLE = {"local": False, "each": False}
 
 

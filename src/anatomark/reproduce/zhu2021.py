@@ -38,7 +38,10 @@ from anatomark.reproduce.common import (
     Table,
     about,
     begin,
+    by_name,
     mean_sd,
+    test_cases,
+    with_test_cases,
 )
 from anatomark.training.groups import Data
 from anatomark.training.run import Machine
@@ -132,7 +135,7 @@ def reproduce(
     weights = {key: _weights(folder / key / "run") for key in TABLE2}
     tables = [_table1(found), _table2(found, weights)]
     done = Reproduced("Zhu 2021", tables, [*_verdict(found), _made(budget)], said, record)
-    cases = ", ".join(f"{d} {len(_tested(c))}" for d, c in cohorts.items())
+    cases = ", ".join(f"{d} {len(test_cases(c))}" for d, c in cohorts.items())
     named = "; ".join(f"{domain}: {truth}" for domain, truth in truths.items())
     done.write(
         folder,
@@ -142,25 +145,15 @@ def reproduce(
 
 
 def _cohorts(folder: Path, data: Data | None, budget: Budget, seed: int) -> dict[str, Cohort]:
-    if data is not None and not isinstance(data, Mapping):
-        raise UsageError(
-            "which domain are the data?", fix="say --data head=COHORT, hand=…, chest=…"
-        )
-    given = data or {}
-    unknown = [domain for domain in given if domain not in DOMAINS]
-    if unknown:
-        raise UsageError(f"there is no domain {unknown[0]}", fix=f"it is {', '.join(DOMAINS)}")
+    given = by_name(data, DOMAINS, "domain")
     found = {}
     for domain in DOMAINS:
         if domain in given:
             own = given[domain]
             whole = own if isinstance(own, Cohort) else read_cohort(own)
-            found[domain] = whole.select(domain=domain) if domain in whole.domains else whole
-            if not _tested(found[domain]):
-                raise UsageError(
-                    "has no split that begins with test", path=found[domain].root,
-                    fix="divide it with anatomark import --split",
-                )  # fmt: skip
+            found[domain] = with_test_cases(
+                whole.select(domain=domain) if domain in whole.domains else whole
+            )
             continue
         place = folder / "phantoms" / domain
         if not (place / "cohort.toml").is_file():
@@ -175,10 +168,6 @@ def _cohorts(folder: Path, data: Data | None, budget: Budget, seed: int) -> dict
 
 _SMALL_IMAGE = {"head": (200, 160), "hand": (200, 160), "chest": (160, 160)}
 _SMALL_GRID = {"head": [104, 128], "hand": [96, 128], "chest": [128, 128]}
-
-
-def _tested(cohort: Cohort) -> list[str]:
-    return [case.case for case in cohort.cases if case.split.startswith("test")]
 
 
 def recipe_of(key: str, budget: Budget, seed: int) -> Recipe:
@@ -226,7 +215,7 @@ def _measured(
     detector = Detector(load_model(model), device=machine.device)
     own, pixels, found = [], [], {}
     cases = {case.case: case for case in cohort.cases}
-    for name in _tested(cohort):
+    for name in test_cases(cohort):
         sample = load_sample(cohort, cases[name], grey=True)
         marks, true = detector.detect(sample.image).landmarks, truth.landmarks[name]
         found[name] = marks

@@ -112,3 +112,46 @@ def gaussian_binary_cross_entropy(logits: Tensor, profiles: list[Tensor]) -> Ten
     """Sum over the voxels of the binary cross-entropy of sigmoid(logits) against the Gaussian."""
     own = logits.float() if logits.element_size() < 4 else logits
     return functional.softplus(own).flatten(2).sum(-1) - against_profiles(own, profiles)
+
+
+# -- pairs of points (Grewal 2020) ---------------------------------------------------------------
+
+
+def saliency(logits: Tensor, matched: Tensor) -> Tensor:
+    """Eq. 2, one value an image: the mean over its ``K`` places of two terms.
+
+    ``logits`` ``(B, K)`` of the landmark probability at the places; ``matched`` ``(B, K)``,
+    whether a place has a counterpart in the other image.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, matched.to(logits), reduction="none"
+    )
+    return (1 - logits.sigmoid() + entropy).mean(1)
+
+
+def descriptor_hinge(
+    distance: Tensor, matched: Tensor, *, positive_margin: float, negative_margin: float
+) -> Tensor:
+    """The first two terms of eq. 3, one value a pair of images.
+
+    ``distance`` ``(B, K1, K2)`` of descriptors; ``matched`` of the same shape, whether they are of
+    one place. Each kind is divided by its number.
+    """
+    pull = torch.where(matched, (distance - positive_margin).clamp_min(0), distance.new_zeros(()))
+    push = torch.where(matched, distance.new_zeros(()), (negative_margin - distance).clamp_min(0))
+    positive = matched.sum((1, 2)).clamp_min(1)
+    negative = (~matched).sum((1, 2)).clamp_min(1)
+    return pull.sum((1, 2)) / positive + push.sum((1, 2)) / negative
+
+
+def matching_entropy(logits: Tensor, matched: Tensor) -> Tensor:
+    """The last term of eq. 3, one value a pair of images: each kind weighs as the other is often.
+
+    ``logits`` ``(B, K1, K2)`` of matching, ``matched`` of the same shape.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, matched.to(logits), reduction="none"
+    )
+    count = matched[0].numel()
+    often = matched.sum((1, 2), keepdim=True) / max(count, 1)
+    return (entropy * torch.where(matched, 1 - often, often)).sum((1, 2)) / max(count, 1)

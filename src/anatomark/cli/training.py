@@ -92,6 +92,10 @@ def train(
         console.say_json({"written": str(out), **info.trained, **more})
         return
     console.say(f"epochs: {info.trained['epochs']}, best after {info.trained['best_epoch'] + 1}")
+    if "validation_lost" in info.trained:
+        console.say(f"what its matches are worth: {out / 'model-card.md'}")
+        console.say(f"{out / 'model.safetensors'}")
+        return
     for name, own in (domains or {"": {**info.trained, "unit": info.unit}}).items():
         console.say(
             f"{name}: ".lstrip(": ") + f"{own['validation_mre']:.2f} {own['unit']} mean error on "

@@ -1,13 +1,17 @@
-"""Methods: network, losses and decoding, behind one interface; ``METHODS`` lists them."""
+"""Methods: network, losses and decoding, behind one interface.
+
+``METHODS`` find landmarks in an image, ``MATCHERS`` the same places in two.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from anatomark.errors import UsageError
-from anatomark.methods.base import Batch, Method, MethodConfig, Prediction
+from anatomark.methods.base import Batch, Learner, Matcher, Method, MethodConfig, Prediction
 from anatomark.methods.baselines import CrossEntropy, DirectRegression, HeatmapMatching
 from anatomark.methods.fang2023 import Fang2023
+from anatomark.methods.grewal2020 import Grewal2020
 from anatomark.methods.noothout2020 import Noothout2020
 from anatomark.methods.zhu2021 import Zhu2021
 
@@ -20,11 +24,17 @@ METHODS: Mapping[str, type[Method]] = {
     "direct_regression": DirectRegression,
 }
 
-__all__ = ["METHODS", "Batch", "Method", "MethodConfig", "Prediction", "method_named"]
+MATCHERS: Mapping[str, type[Matcher]] = {"grewal2020": Grewal2020}
+
+__all__ = [
+    "MATCHERS", "METHODS", "Batch", "Learner", "Matcher", "Method", "MethodConfig", "Prediction",
+    "method_named",
+]  # fmt: skip
 
 
-def method_named(name: str) -> type[Method]:
-    """A method of the table."""
-    if name not in METHODS:
-        raise UsageError(f"there is no method {name!r}", fix=f"choose of {', '.join(METHODS)}")
-    return METHODS[name]
+def method_named(name: str) -> type[Learner]:
+    """A method of the tables."""
+    known: dict[str, type[Learner]] = {**METHODS, **MATCHERS}
+    if name not in known:
+        raise UsageError(f"there is no method {name!r}", fix=f"choose of {', '.join(known)}")
+    return known[name]

@@ -7,12 +7,35 @@ no training loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from anatomark.augment import AugmentConfig, Drawn, apply, apply_to_masks, pull_points
+from anatomark.heads.pairing import Paired
+
+Draw = Callable[[AugmentConfig], Drawn]  # for the batch at hand
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The other image of each of a batch, made from it by a known map.
+
+    ``images`` ``(B, C, *shape)``; ``mask`` ``(B, 1, *shape)``, where it shows the body;
+    ``drawn`` is what was done.
+    """
+
+    images: Tensor
+    mask: Tensor
+    drawn: Drawn
+
+    def to_fixed(self, points: Tensor) -> Tensor:
+        """Where normalised points ``(B, K, D)`` of these images are in the first ones; float64."""
+        return pull_points(self.drawn, points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +45,8 @@ class Batch:
     ``images`` ``(B, C, *shape)``; ``extent_mm`` ``(B, D)`` from outer face to outer face, along
     x, y(, z); ``points`` ``(B, L, D)`` normalised (``align_corners=False``), 0 where absent;
     ``present`` ``(B, L)``. At inference there are no points. ``domain`` is the body part of all of
-    them, for methods that know several; "" is the only one.
+    them, for methods that know several; "" is the only one. ``mask`` ``(B, 1, *shape)`` is where
+    the body is, and ``pair`` the images to be matched with, for methods that match.
     """
 
     images: Tensor
@@ -30,6 +54,8 @@ class Batch:
     points: Tensor | None = None
     present: Tensor | None = None
     domain: str = ""
+    mask: Tensor | None = None
+    pair: Pair | None = None
 
     def to(self, device: Any) -> Batch:
         """The same batch on a device."""
@@ -79,8 +105,8 @@ class MethodConfig(BaseModel):
             check(size, windows=windows)
 
 
-class Method(nn.Module, ABC):
-    """A method: how to make one is in ``docs/methods.md``.
+class Learner(nn.Module, ABC):
+    """What can be trained: a method that finds landmarks, or one that matches images.
 
     ``dimensions`` are those of the images that it can work on. A ``universal`` method knows
     several domains, each with landmarks of its own: it is given their number by domain.
@@ -89,10 +115,6 @@ class Method(nn.Module, ABC):
     Config: ClassVar[type[MethodConfig]]
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     universal: ClassVar[bool] = False
-
-    @abstractmethod
-    def __init__(self, config: Any, *, landmarks: Any, dimension: int, channels: int) -> None:
-        super().__init__()
 
     @property
     def multiple(self) -> int:
@@ -111,8 +133,34 @@ class Method(nn.Module, ABC):
     def losses(self, out: Any, batch: Batch) -> dict[str, Tensor]:
         """Terms ``(B, L)`` by name, weighted, not reduced; their sum is what is minimised.
 
-        Rows of absent landmarks may hold anything finite: they are masked afterwards.
+        Rows that do not count may hold anything finite: they are masked afterwards.
         """
+
+    @abstractmethod
+    def shown(self, batch: Batch, config: AugmentConfig, draw: Draw) -> Batch:
+        """The batch as a training step sees it; ``draw`` decides by chance what changes."""
+
+    @abstractmethod
+    def counted(self, batch: Batch) -> Tensor:
+        """Which of the losses of a batch count ``(B, L)``."""
+
+
+class Method(Learner):
+    """A method that finds landmarks: how to make one is in ``docs/methods.md``."""
+
+    @abstractmethod
+    def __init__(self, config: Any, *, landmarks: Any, dimension: int, channels: int) -> None:
+        super().__init__()
+
+    def shown(self, batch: Batch, config: AugmentConfig, draw: Draw) -> Batch:
+        """Images and points changed together."""
+        points, present = known(batch)
+        images, points, present = apply(draw(config), batch.images, points, present)
+        return replace(batch, images=images, points=points.nan_to_num(0.0), present=present)
+
+    def counted(self, batch: Batch) -> Tensor:
+        """Those of landmarks that are there."""
+        return known(batch)[1]
 
     @abstractmethod
     def predict(self, out: Any) -> Prediction:
@@ -127,6 +175,73 @@ class Method(nn.Module, ABC):
         """The votes that the points were made of, by stage; none where a method has no votes."""
         del out
         return {}
+
+
+class Places(NamedTuple):
+    """What a matching method takes for landmarks of one image, the likeliest first.
+
+    ``voxel`` ``(K, D)`` on its grid, x, y(, z); ``descriptor`` ``(K, C)``; ``probability``
+    ``(K,)`` of being found in other images as well.
+    """
+
+    voxel: Tensor
+    descriptor: Tensor
+    probability: Tensor
+
+
+class Matcher(Learner):
+    """A method that finds the same places in two images; it learns from single images.
+
+    The other image of a pair is made by a known map from the first, on the device. There is one
+    landmark at most in each cube of ``cell`` voxels a side.
+    """
+
+    cell: int
+
+    @abstractmethod
+    def __init__(self, config: Any, *, dimension: int, channels: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def places(self, images: Tensor) -> list[Places]:
+        """Landmarks of each image ``(B, C, *shape)``."""
+
+    @abstractmethod
+    def pair(self, fixed: Places, moving: Places) -> Paired:
+        """Rows of the landmarks of two images that show the same place."""
+
+    def shown(self, batch: Batch, config: AugmentConfig, draw: Draw) -> Batch:
+        """The images, and what a known map makes of each of them.
+
+        A mirror is no map between two images of a body: it changes both.
+        """
+        still = config.model_copy(update={"flip_axes": ()})
+        if config.flip_axes:
+            only = AugmentConfig(
+                flip_axes=config.flip_axes, flip_probability=config.flip_probability,
+                mirror_without_pairs=True,
+            )  # fmt: skip
+            batch = _changed(batch, draw(only))
+        drawn = draw(still)
+        moving = _changed(batch, drawn)
+        return replace(batch, pair=Pair(moving.images, body_of(moving), drawn))
+
+    def counted(self, batch: Batch) -> Tensor:
+        """All: one value a pair of images."""
+        return torch.ones(len(batch.images), 1, dtype=torch.bool, device=batch.images.device)
+
+
+def _changed(batch: Batch, drawn: Drawn) -> Batch:
+    none = batch.images.new_zeros(len(batch.images), 0, batch.images.ndim - 2)
+    images = apply(drawn, batch.images, none).images
+    return replace(batch, images=images, mask=apply_to_masks(drawn, body_of(batch)))
+
+
+def body_of(batch: Batch) -> Tensor:
+    """Where the images of a batch show a body: everywhere, if nobody said."""
+    if batch.mask is not None:
+        return batch.mask
+    return torch.ones_like(batch.images[:, :1], dtype=torch.bool)
 
 
 class Maps(NamedTuple):
@@ -166,3 +281,10 @@ def known(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.points is None or batch.present is None:
         raise ValueError("losses need a batch with points")
     return batch.points, batch.present
+
+
+def pair_of(batch: Batch) -> Pair:
+    """The other images of a batch that matching is learnt from."""
+    if batch.pair is None:
+        raise ValueError("training needs a batch with pairs: see shown")
+    return batch.pair

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anatomark.errors import ModelError, UsageError
 from anatomark.io.files import check_readable, writing
-from anatomark.methods import Method, method_named
+from anatomark.methods import MATCHERS, Learner, Matcher, Method, method_named
 from anatomark.models.recipe import Recipe, parse_recipe
 from anatomark.networks.gu2net import domain_of
 
@@ -99,17 +99,38 @@ class Model:
         return self.info.landmarks
 
 
-def make_method(recipe: Recipe, landmarks: int | Mapping[str, int]) -> Method:
+@dataclass(frozen=True, eq=False)
+class MatchingModel:
+    """Weights that match images, with their recipe."""
+
+    info: ModelInfo
+    recipe: Recipe
+    method: Matcher
+    path: str = ""
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
+
+
+def make_method(recipe: Recipe, landmarks: int | Mapping[str, int]) -> Learner:
     """The method of a recipe with fresh weights, for so many landmarks, of each domain if many."""
-    kind = method_named(recipe.method)
+    kind: Any = method_named(recipe.method)
+    if recipe.matches:
+        matcher: Matcher = kind(
+            recipe.config(), dimension=recipe.grid.dimension, channels=recipe.data.channels
+        )
+        return matcher
     if isinstance(landmarks, int) and recipe.domains:
         landmarks = dict.fromkeys(recipe.domains, landmarks)
-    return kind(
+    method: Method = kind(
         recipe.config(),
         landmarks=landmarks,
         dimension=recipe.grid.dimension,
         channels=recipe.data.channels,
     )
+    return method
 
 
 def save_model(
@@ -210,8 +231,29 @@ def load_model(name: str | PathLike[str], *, trust: bool = False) -> Model:
         weights = {k: v for k, v in weights.items() if domain_of(k) in {None, domain}}
     recipe = parse_recipe(info.recipe, file)
     method = make_method(recipe, len(info.landmarks))
+    if not isinstance(method, Method):
+        raise UsageError(
+            "matches images, it finds no named landmarks", path=file,
+            fix="use it with anatomark match",
+        )  # fmt: skip
     _fill(method, weights, file)
     return Model(info, recipe, method.eval(), str(file))
+
+
+def load_matcher(name: str | PathLike[str]) -> MatchingModel:
+    """Load a model that matches images, on the CPU."""
+    file, domain = find_model(name)
+    info, weights = read_weights(file)
+    recipe = parse_recipe(info.recipe, file)
+    method = make_method(recipe, 0) if recipe.matches else None
+    if not isinstance(method, Matcher) or domain is not None:
+        raise UsageError(
+            "finds landmarks in one image, it does not match two", path=file,
+            fix=f"use it with anatomark detect; methods that match: {', '.join(MATCHERS)}",
+        )  # fmt: skip
+    _fill(method, weights, file)
+    method.eval()
+    return MatchingModel(info, recipe, method, str(file))
 
 
 def read_weights(file: Path, *, trust: bool = False) -> tuple[ModelInfo, dict[str, Tensor]]:
@@ -325,7 +367,7 @@ def _judged(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _fill(method: Method, weights: dict[str, Tensor], file: Path) -> None:
+def _fill(method: Learner, weights: dict[str, Tensor], file: Path) -> None:
     own = method.state_dict()
     missing = sorted(own.keys() - weights.keys())
     foreign = sorted(weights.keys() - own.keys())

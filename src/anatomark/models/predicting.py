@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from anatomark.geometry import FloatArray
-from anatomark.methods import Batch, Method, Prediction
+from anatomark.methods import Batch, Learner, Method, Prediction
 from anatomark.methods.base import Ballot, MapMethod, Maps
 from anatomark.models.device import channels_last
 from anatomark.networks.tiles import tile_shape, tiled_maps
 
+Kind = TypeVar("Kind", bound=Learner)
 HALO = 32  # voxels that a tile sees beyond what is kept of it
 
 
-def placed(method: Method, dimension: int, device: str) -> Method:
+def placed(method: Kind, dimension: int, device: str) -> Kind:
     """The method on a device, in the layout in which convolutions are fast."""
     layout: Any = channels_last(dimension)
     return method.to(device).to(memory_format=layout).eval()  # type: ignore[call-overload,no-any-return]

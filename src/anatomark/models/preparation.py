@@ -15,6 +15,7 @@ from anatomark.sampling import resample
 
 Pixels = NDArray[np.float32]
 _GREYS = 1024  # that histogram equalisation tells apart
+_SMALL_PIECE = 0.2  # of the largest one
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +187,23 @@ def _equalised(values: Pixels, seen: Pixels) -> Pixels:
     greys, first = np.unique(np.quantile(seen, parts), return_index=True)
     last = np.append(first[1:], len(parts)) - 1  # of equal greys, all count as no brighter
     return np.asarray(np.interp(values, greys, parts[last]), np.float32)
+
+
+def body(array: Pixels, above: float) -> NDArray[np.bool_]:
+    """Where a prepared image ``(C, *shape)`` shows a body ``(1, *shape)``.
+
+    Its first channel is above the value, in pieces that are not small beside the largest (a table,
+    a cable); what they enclose, air in the bowel and the lungs, belongs to them.
+    """
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(array[0] > above)
+    if not count:
+        return np.zeros((1, *array.shape[1:]), bool)
+    sizes = np.bincount(pieces.ravel())[1:]
+    large = np.flatnonzero(sizes >= _SMALL_PIECE * sizes.max()) + 1
+    kept = np.isin(pieces, large)
+    return np.asarray(ndimage.binary_fill_holes(kept), bool)[None]
 
 
 def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from anatomark.augment import PRESETS, AugmentConfig, preset
 from anatomark.errors import UsageError
 from anatomark.io.files import read_text
-from anatomark.methods import METHODS, MethodConfig, method_named
+from anatomark.methods import MATCHERS, METHODS, MethodConfig, method_named
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -100,6 +100,10 @@ class DataRecipe(_Part):
     )
     draw: Literal["random", "last"] = Field(
         default="random", description="Which of them: by chance, or the last of the cohort."
+    )
+    body_above: float | None = Field(
+        default=None,
+        description="Grey value, as the network sees it, above which there is body (matching).",
     )
 
 
@@ -193,8 +197,9 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _method(self) -> Self:
-        if self.method not in METHODS:
-            raise ValueError(f"method is one of {', '.join(METHODS)}, not {self.method!r}")
+        known = [*METHODS, *MATCHERS]
+        if self.method not in known:
+            raise ValueError(f"method is one of {', '.join(known)}, not {self.method!r}")
         if self.domains and not method_named(self.method).universal:
             raise ValueError(f"{self.method} knows one domain only: leave [domains] away")
         try:
@@ -213,6 +218,11 @@ class Recipe(_Part):
         for view in views.values():
             config.check_grid(view.grid.size, windows=view.grid.spacing is not None)
         return self
+
+    @property
+    def matches(self) -> bool:
+        """Whether its method matches images; else it finds landmarks."""
+        return self.method in MATCHERS
 
     def views(self) -> dict[str, Recipe]:
         """The recipe as each domain sees it; by "" itself, if there are no domains."""

@@ -179,14 +179,18 @@ def window(
     index = (example.points.astype(np.float64) + 1) / 2 * before - np.asarray(starts[::-1])
     points = index / after * 2 - 1
     present = example.present & (np.abs(points) <= 1).all(1)
+    mask = example.mask
+    if mask is not None:
+        mask = np.pad(mask[(slice(None), *box)], [(0, 0), *widths])
     return Example(
         example.case, array, np.where(present[:, None], points, 0).astype(np.float32), present,
-        example.extent_mm / before * after, example.statistics,
+        example.extent_mm / before * after, example.statistics, mask,
     )  # fmt: skip
 
 
 def collate(examples: Sequence[Example], domain: str = "") -> CaseBatch:
     """Examples of one shape and domain as a batch of tensors."""
+    masks = [e.mask for e in examples if e.mask is not None]
     return CaseBatch(
         Batch(
             images=torch.from_numpy(np.stack([e.array for e in examples])),
@@ -194,6 +198,7 @@ def collate(examples: Sequence[Example], domain: str = "") -> CaseBatch:
             points=torch.from_numpy(np.stack([e.points for e in examples])),
             present=torch.from_numpy(np.stack([e.present for e in examples])),
             domain=domain,
+            mask=torch.from_numpy(np.stack(masks)) if masks else None,
         ),
         tuple(e.case for e in examples),
     )

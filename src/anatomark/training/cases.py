@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anatomark.data import Case, Cohort, names_of
+from anatomark.data import Case, Cohort, Sample, names_of
 from anatomark.errors import AnatomarkError, TrainingError, UsageError
+from anatomark.geometry import Grid
 from anatomark.io.cohorts.cases import load_sample, pairs_of
 from anatomark.io.cohorts.files import read_cohort
 from anatomark.io.files import check_readable, read_text, write_text, writing
 from anatomark.models.checks import raw_statistics
-from anatomark.models.preparation import prepare, to_network
+from anatomark.models.preparation import body, prepare, to_network
 from anatomark.models.recipe import Recipe
 
 PREPARED_FILE = "prepared.json"
@@ -33,6 +34,7 @@ class Example:
 
     ``array`` ``(C, *shape)``; ``points`` ``(L, D)`` normalised, 0 where absent; ``present``
     ``(L,)``; ``extent_mm`` ``(D,)``, x, y(, z); ``statistics`` of the grey values as they were.
+    ``mask`` ``(1, *shape)`` is where the body is, for methods that match.
     """
 
     case: str
@@ -41,11 +43,12 @@ class Example:
     present: NDArray[np.bool_]
     extent_mm: NDArray[np.float64]
     statistics: Mapping[str, float]
+    mask: NDArray[np.bool_] | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of the image."""
-        return int(self.array.nbytes)
+        return int(self.array.nbytes) + (0 if self.mask is None else int(self.mask.nbytes))
 
 
 class Cases(Protocol):
@@ -74,7 +77,7 @@ class CohortCases:
         self._cohort, self._recipe = cohort, recipe
         self._cases = {case.case: case for case in chosen}
         domain = chosen[0].domain
-        self.names = names_of(cohort, domain)
+        self.names = () if recipe.matches else names_of(cohort, domain)
         self.pairs = pairs_of(cohort, self.names)
         self.unit: str = cohort.unit
         self.source = str(cohort.root)
@@ -96,16 +99,23 @@ class CohortCases:
     def _load(self, case: Case) -> Example:
         recipe = self._recipe
         sample = load_sample(self._cohort, case, grey=recipe.data.channels == 1)
-        if sample.landmarks is None:
-            raise TrainingError(
-                f"case {case.case!r} has no landmarks", fix="drop it from the split"
-            )
         ready = prepare(sample.image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
-        points, present = to_network(sample.landmarks, ready.grid)
+        points, present = self._points(sample, ready.grid)
+        above = recipe.data.body_above
         return Example(
             case.case, _small(ready.array, recipe), points, present,
             np.asarray(ready.grid.extent), raw_statistics(sample.image, recipe),
+            None if above is None else body(ready.array, above),
         )  # fmt: skip
+
+    def _points(self, sample: Sample, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if self._recipe.matches:
+            return np.zeros((0, grid.dimension), np.float32), np.zeros(0, bool)
+        if sample.landmarks is None:
+            raise TrainingError(
+                f"case {sample.case!r} has no landmarks", fix="drop it from the split"
+            )
+        return to_network(sample.landmarks, grid)
 
 
 def _small(array: NDArray[np.float32], recipe: Recipe) -> NDArray[Any]:
@@ -149,9 +159,11 @@ def write_prepared(
         progress(number, len(every))
         files[case] = f"{number:06d}.npz"
         with writing(root / files[case]) as temporary, temporary.open("wb") as stream:
+            mask: dict[str, Any] = {} if example.mask is None else {"mask": example.mask}
             np.savez(
                 stream, array=example.array, points=example.points, present=example.present,
                 extent_mm=example.extent_mm, statistics=json.dumps(dict(example.statistics)),
+                **mask,
             )  # fmt: skip
     record = {
         "format": _FORMAT, "version": _VERSION, "view": _view(recipe), "names": cases.names,
@@ -164,9 +176,11 @@ def write_prepared(
 def _view(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides how a case looks."""
     full = recipe.complete()
+    above = recipe.data.body_above
+    mask = {} if above is None else {"body_above": above}
     return {
         "grid": full["grid"], "intensity": full["intensity"], "channels": recipe.data.channels,
-        "domain": recipe.data.domain,
+        "domain": recipe.data.domain, **mask,
     }  # fmt: skip
 
 
@@ -206,7 +220,7 @@ class PreparedCases:
             with file.open("rb") as stream, np.load(stream) as held:
                 return Example(
                     case, held["array"], held["points"], held["present"], held["extent_mm"],
-                    json.loads(str(held["statistics"])),
+                    json.loads(str(held["statistics"])), held.get("mask"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as fault:
             raise TrainingError(f"is damaged ({fault})", path=file, fix="prepare again") from None

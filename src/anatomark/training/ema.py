@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from anatomark.methods import Method
+from anatomark.methods import Learner
 
 
 class Average(nn.Module):
@@ -18,14 +18,14 @@ class Average(nn.Module):
 
     steps: torch.Tensor
 
-    def __init__(self, method: Method, decay: float) -> None:
+    def __init__(self, method: Learner, decay: float) -> None:
         super().__init__()
         self.method = copy.deepcopy(method).requires_grad_(requires_grad=False).eval()
         self.decay = decay
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def follow(self, method: Method) -> None:
+    def follow(self, method: Learner) -> None:
         """One step after the optimiser's."""
         self.steps += 1
         count = int(self.steps)

@@ -7,10 +7,11 @@ import math
 import os
 import pickle
 import warnings
+from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import lightning
 import torch
@@ -18,10 +19,10 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from anatomark.augment import AugmentConfig, apply, draw
+from anatomark.augment import AugmentConfig, Drawn, draw
 from anatomark.errors import TrainingError, WriteError
 from anatomark.losses import pooled
-from anatomark.methods import Batch, Method
+from anatomark.methods import Batch
 from anatomark.methods.base import known
 from anatomark.models.device import channels_last
 from anatomark.models.predicting import in_tiles
@@ -39,12 +40,14 @@ class Seen(NamedTuple):
     row_pairs: list[tuple[int, int]]
 
 
-class Loop(lightning.LightningModule):
-    """One step of training and of validation, of batches that have one domain each."""
+class TrainingLoop(lightning.LightningModule, ABC):
+    """One step of training, of batches that have one domain each; what is best is ``judged_by``."""
+
+    judged_by: ClassVar[str]
 
     def __init__(
         self,
-        method: Method,
+        method: Any,
         recipe: Recipe,
         seen: Mapping[str, Seen],
         info: dict[str, Any] | None = None,
@@ -53,10 +56,9 @@ class Loop(lightning.LightningModule):
         self.method, self.recipe, self.seen, self.info = method, recipe, dict(seen), info
         decay = recipe.training.ema
         self.average = Average(method, decay) if decay else None
-        self.errors: dict[str, list[Tensor]] = {}
 
     @property
-    def judged(self) -> Method:
+    def judged(self) -> Any:
         """The weights that are validated and kept: the average where there is one."""
         return self.method if self.average is None else self.average.method
 
@@ -88,9 +90,9 @@ class Loop(lightning.LightningModule):
         seed = [self.recipe.seed, 4, self.global_step, self.global_rank]
         generator = torch.Generator().manual_seed(_mixed(seed))
         torch.manual_seed(_mixed([*seed, 1]))
-        batch = self._augmented(given.batch, generator)
+        batch = self._shown(given.batch, generator)
         losses = self.method.losses(self.method(batch), batch)
-        _, present = known(batch)
+        present = self.method.counted(batch)
         total: Any = sum(losses.values())
         self._check(total, present, given.cases)
         loss = self._pooled(total, present)
@@ -104,16 +106,21 @@ class Loop(lightning.LightningModule):
         )  # fmt: skip
         return loss
 
-    def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        seen, (points, present) = self.seen[batch.domain], known(batch)
-        drawn = draw(
-            seen.augment, len(batch.images), batch.images.ndim - 2,
-            extent_mm=batch.extent_mm.double(), generator=generator, pairs=seen.row_pairs,
-        )  # fmt: skip
-        images, points, present = apply(drawn, batch.images, points, present)
+    def _shown(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """The batch with changes by chance, as its domain asks for."""
+        seen = self.seen[batch.domain]
+
+        def drawn(config: AugmentConfig) -> Drawn:
+            return draw(
+                config, len(batch.images), batch.images.ndim - 2,
+                extent_mm=batch.extent_mm.double(), generator=generator, pairs=seen.row_pairs,
+            )  # fmt: skip
+
+        shown: Batch = self.method.shown(batch, seen.augment, drawn)
         if self.recipe.training.channels_last:
-            images = images.contiguous(memory_format=channels_last(images.ndim - 2))
-        return replace(batch, images=images, points=points.nan_to_num(0.0), present=present)
+            layout = channels_last(batch.images.ndim - 2)
+            shown = replace(shown, images=shown.images.contiguous(memory_format=layout))
+        return shown
 
     def _pooled(self, losses: Tensor, present: Tensor) -> Tensor:
         """Mean over the present landmarks of all processes; theirs are averaged by Lightning."""
@@ -148,7 +155,27 @@ class Loop(lightning.LightningModule):
         if self.average is not None:
             self.average.follow(self.method)
 
-    # -- validation ------------------------------------------------------------------------------
+    # -- optimiser -------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW, with the schedule of the recipe, step by step."""
+        t = self.recipe.training
+        kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
+        learnt = [p for p in self.method.parameters() if p.requires_grad]
+        optimiser = kind(learnt, lr=t.learning_rate, weight_decay=t.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: rate(n, steps, t))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Loop(TrainingLoop):
+    """Of methods that find landmarks: judged by their errors on the validation cases."""
+
+    judged_by = "val/mre"
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.errors: dict[str, list[Tensor]] = {}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of the last validation."""
@@ -199,18 +226,6 @@ class Loop(lightning.LightningModule):
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(sums)
         return sums[:2] / sums[2] if float(sums[2]) else sums.new_full((2,), math.nan)
-
-    # -- optimiser -------------------------------------------------------------------------------
-
-    def configure_optimizers(self) -> Any:
-        """Adam or AdamW, with the schedule of the recipe, step by step."""
-        t = self.recipe.training
-        kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
-        learnt = [p for p in self.method.parameters() if p.requires_grad]
-        optimiser = kind(learnt, lr=t.learning_rate, weight_decay=t.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: rate(n, steps, t))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def rate(step: int, steps: int, training: TrainingRecipe) -> float:
@@ -264,7 +279,7 @@ class Keeper(Callback):
         """Keep the weights if they are the best so far."""
         if trainer.sanity_checking:
             return
-        error = float(trainer.callback_metrics["val/mre"])
+        error = float(trainer.callback_metrics[pl_module.judged_by])
         self.judged_epoch = trainer.current_epoch
         if math.isnan(error):
             raise TrainingError(
@@ -297,7 +312,7 @@ class Keeper(Callback):
 
 
 def run_loop(
-    loop: Loop,
+    loop: TrainingLoop,
     training: Any,
     validation: Any,
     *,

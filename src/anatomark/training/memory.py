@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anatomark.augment import AugmentConfig, Drawn, draw
 from anatomark.errors import TrainingError
 from anatomark.losses import pooled
-from anatomark.methods import Batch, Method
-from anatomark.methods.base import known
+from anatomark.methods import Batch, Learner
 from anatomark.models.device import channels_last, half_precision
 from anatomark.models.recipe import Recipe
 
@@ -21,7 +21,7 @@ _GIB = 2**30
 
 
 def check_memory(
-    recipe: Recipe, method: Method, landmarks: int, *, device: str, share: int
+    recipe: Recipe, method: Learner, landmarks: int, *, device: str, share: int
 ) -> None:
     """Refuse a batch that will not fit, before hours are spent on reading images.
 
@@ -54,7 +54,7 @@ def check_memory(
 
 
 def estimated_bytes(
-    recipe: Recipe, method: Method, landmarks: int, share: int, *, half: bool
+    recipe: Recipe, method: Learner, landmarks: int, share: int, *, half: bool
 ) -> float:
     """Bytes that one step keeps for its backward pass, from steps on two smaller images.
 
@@ -89,7 +89,7 @@ def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) ->
     )
 
 
-def _step(method: Method, batch: Batch, half: bool, device: str) -> int:
+def _step(method: Learner, batch: Batch, half: bool, device: str) -> int:
     """Forward and backward once; returns the bytes of features that were kept in between."""
     held: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in method.parameters()}
@@ -100,7 +100,13 @@ def _step(method: Method, batch: Batch, half: bool, device: str) -> int:
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    _, present = known(batch)
+    def drawn(config: AugmentConfig) -> Drawn:
+        count, dimension = len(batch.images), batch.images.ndim - 2
+        generator = torch.Generator().manual_seed(0)
+        extent = [1.0] * dimension
+        return draw(config, count, dimension, extent_mm=extent, generator=generator)
+
+    batch = method.shown(batch, AugmentConfig(), drawn)
     with torch.random.fork_rng(), torch.enable_grad():
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
@@ -108,7 +114,7 @@ def _step(method: Method, batch: Batch, half: bool, device: str) -> int:
         ):
             losses = method.losses(method(batch), batch)
             total: Any = sum(losses.values())
-            loss = pooled(total, present)
+            loss = pooled(total, method.counted(batch))
         loss.backward()  # type: ignore[no-untyped-call]
     return sum(held.values())
 

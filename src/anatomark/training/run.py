@@ -14,7 +14,7 @@ import torch
 
 from anatomark import __version__
 from anatomark.errors import UsageError
-from anatomark.methods import Method
+from anatomark.methods import Learner
 from anatomark.models.device import best_device, channels_last, half_precision
 from anatomark.models.files import (
     DomainInfo,
@@ -28,6 +28,7 @@ from anatomark.models.recipe import Recipe
 from anatomark.models.shapes import MIN_CASES
 from anatomark.training.batches import TrainingBatches, ValidationBatches
 from anatomark.training.finish import finish
+from anatomark.training.finish_matcher import finish_matcher
 from anatomark.training.folder import BEST, LAST, begin, check_folder, in_order_begun
 from anatomark.training.groups import Data, Group, open_groups
 from anatomark.training.leaks import known_to, look, trained_on
@@ -151,6 +152,7 @@ def _trained(
     bar: bool,
 ) -> Run:
     from anatomark.training.loop import Keeper, Loop, Seen, run_loop
+    from anatomark.training.pair_loop import PairLoop
 
     device = best_device(where.device)
     half = half_precision(recipe.training.precision, device)
@@ -169,7 +171,8 @@ def _trained(
         begin(folder, recipe, groups, about, resume=resume)
     info = _info(recipe, groups, digests, start)
     seen = {group.domain: Seen(group.recipe.augment, group.row_pairs) for group in groups}
-    loop = Loop(method, recipe, seen, info.model_dump(mode="json"))
+    kind = PairLoop if recipe.matches else Loop
+    loop = kind(method, recipe, seen, info.model_dump(mode="json"))
 
     def keep_best(weights: dict[str, Tensor]) -> None:
         save_model(folder / BEST, info, weights)
@@ -189,6 +192,7 @@ def _trained(
     )  # fmt: skip
     if rank() == 0:
         judged = "validation_mre_px" if recipe.domains else "validation_mre"
+        judged = "validation_lost" if recipe.matches else judged
         trained: dict[str, Any] = {
             "epochs": loop.current_epoch, "steps": loop.global_step,
             "best_epoch": keeper.best_epoch, judged: keeper.best,
@@ -197,6 +201,8 @@ def _trained(
         if start is not None:
             trained["begun_with"] = start.name
         base = start.base if start is not None and start.adding else None
+        if recipe.matches:
+            return Run(folder, finish_matcher(groups[0], trained, folder, device=device, half=half))
         info = finish(groups, trained, folder, known=known, base=base, device=device, half=half)
     return Run(folder, info)
 
@@ -240,7 +246,7 @@ def rank() -> int:
 
 def _ready(
     recipe: Recipe, groups: Sequence[Group], start: Start | None, where: Machine, device: str
-) -> Method:
+) -> Learner:
     """The method with the weights that it starts from, on its device, after a trial step."""
     counts = {group.domain: len(group.cases.names) for group in groups}
     method = _fresh(recipe, counts)
@@ -259,7 +265,7 @@ def _ready(
     return method
 
 
-def _fresh(recipe: Recipe, landmarks: Mapping[str, int]) -> Method:
+def _fresh(recipe: Recipe, landmarks: Mapping[str, int]) -> Learner:
     torch.manual_seed(recipe.seed)
     method = make_method(recipe, landmarks.get("", landmarks))
     if recipe.training.channels_last:

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from anatomark.errors import UsageError
-from anatomark.methods import Method
+from anatomark.methods import Learner
 from anatomark.models.files import ModelInfo, card_of, find_model, read_weights
 from anatomark.models.recipe import OF_A_DOMAIN, Recipe, parse_recipe
 from anatomark.networks.gu2net import domain_of, in_domain
@@ -41,7 +41,7 @@ class Base:
         return cls(info, weights, str(file), digest, card_of(file), domain)
 
 
-def start_from(method: Method, base: Base) -> None:
+def start_from(method: Learner, base: Base) -> None:
     """Take over every weight that has the same name and shape; the others stay fresh.
 
     A domain that the model does not know starts from the one that was named, or from its first.
@@ -64,7 +64,7 @@ def start_from(method: Method, base: Base) -> None:
     method.load_state_dict(same, strict=False)
 
 
-def add_to(method: Method, recipe: Recipe, base: Base) -> None:
+def add_to(method: Learner, recipe: Recipe, base: Base) -> None:
     """Take over what all domains share and hold it still: only the new domain's weights learn."""
     before = parse_recipe(base.info.recipe, base.path)
     if base.domain is not None:

@@ -1,0 +1,159 @@
+"""Grewal et al. 2020: landmarks of two images and which of them belong together, end to end.
+
+"An End-to-End Deep Learning Approach for Landmark Detection and Matching in Medical Images", SPIE
+Medical Imaging. A Siamese U-Net says of each voxel how likely it is a landmark, and describes it;
+the likeliest voxel of each cell is one, and a single layer says of every two of them whether they
+are the same. All of it learns together from pairs that are made from single images.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from anatomark.heads.pairing import Compared, Paired, Pairing, inverse_consistent
+from anatomark.heads.salient import Salient, between_voxels, salient, sampled
+from anatomark.losses import descriptor_hinge, matching_entropy, saliency
+from anatomark.methods.base import Batch, Matcher, MethodConfig, Places, body_of, pair_of
+from anatomark.networks.blocks import Norm
+from anatomark.networks.siamese import Described, SiameseUNet
+
+Width = Annotated[int, Field(ge=1)]
+Level = Annotated[int, Field(ge=0)]
+
+
+class Grewal2020Config(MethodConfig):
+    """As it stands, the published method, but for ``between_voxels``, which the paper has not."""
+
+    widths: tuple[Width, ...] = Field(
+        default=(16, 32, 64, 128, 256), min_length=2, description="Filters, from full size down."
+    )
+    described: tuple[Level, ...] = Field(
+        default=(3, 4), min_length=1, description="Levels of the way down that descriptors are of."
+    )
+    norm: Norm = "batch"
+    cell: int = Field(default=8, ge=2, description="One landmark in each so many voxels a side.")
+    landmarks: int = Field(default=400, ge=1, description="Of each image in training, K.")
+    threshold_voxels: float = Field(
+        default=2.0, gt=0, description="Nearer than this, two places are the same in training."
+    )
+    positive_margin: float = Field(default=0.1, ge=0)
+    negative_margin: float = Field(default=1.0, gt=0)
+    least_probability: float = Field(
+        default=0.5, ge=0, lt=1, description="Below it, a place is no landmark."
+    )
+    most_landmarks: int | None = Field(
+        default=None, ge=1, description="Of each image at inference; else all that are likely."
+    )
+    between_voxels: bool = Field(default=True, description="Places are not rounded to voxels.")
+    ratio: float | None = Field(
+        default=None, gt=0, lt=1, description="Lowe's test of descriptors, beside the published."
+    )
+
+    def check_grid(self, size: Any, *, windows: bool) -> None:
+        """Refuse a grid without two cells along each axis."""
+        del windows
+        if min(size) < 2 * self.cell:
+            raise ValueError(f"grid.size must be at least {2 * self.cell} along each axis")
+        if max(self.described) >= len(self.widths):
+            raise ValueError(f"settings.described: there are the levels 0…{len(self.widths) - 1}")
+
+
+class Seen(NamedTuple):
+    """What is known of the two images of each pair of a batch."""
+
+    fixed: Salient
+    moving: Salient
+    compared: Compared
+
+
+class Grewal2020(Matcher):
+    """Landmarks of an image that are found again in others, with descriptors to match them by."""
+
+    Config = Grewal2020Config
+
+    def __init__(self, config: Grewal2020Config, *, dimension: int, channels: int) -> None:
+        super().__init__(config, dimension=dimension, channels=channels)
+        self.config, self.cell = config, config.cell
+        self.network = SiameseUNet(
+            dimension, channels, widths=config.widths, described=config.described, norm=config.norm
+        )
+        self.pairing = Pairing(self.network.features)
+
+    def forward(self, batch: Batch) -> Seen:
+        """Landmarks of both images of each pair, and every two of them compared."""
+        images = torch.cat([batch.images, pair_of(batch).images])
+        said = self.network(images)
+        chosen = salient(said.logits, cell=self.cell, count=self.config.landmarks)
+        descriptors = describe(said, chosen.voxel)
+        half = len(batch.images)
+        return Seen(
+            Salient(chosen.voxel[:half], chosen.logit[:half]),
+            Salient(chosen.voxel[half:], chosen.logit[half:]),
+            self.pairing(descriptors[:half], descriptors[half:]),
+        )
+
+    def losses(self, out: Seen, batch: Batch) -> dict[str, Tensor]:
+        """Eqs. 1 to 3, each term ``(B, 1)``."""
+        same = self.same(out, batch)
+        config = self.config
+        terms = {
+            "saliency_fixed": saliency(out.fixed.logit, same.any(2)),
+            "saliency_moving": saliency(out.moving.logit, same.any(1)),
+            "hinge": descriptor_hinge(
+                out.compared.distance, same, positive_margin=config.positive_margin,
+                negative_margin=config.negative_margin,
+            ),
+            "matching": matching_entropy(out.compared.logit, same),
+        }  # fmt: skip
+        return {name: value[:, None] for name, value in terms.items()}
+
+    @torch.no_grad()
+    def same(self, out: Seen, batch: Batch) -> Tensor:
+        """Which two places are one ``(B, K1, K2)``, as the known map says, inside of the body."""
+        pair = pair_of(batch)
+        size = out.fixed.voxel.new_tensor(batch.images.shape[:1:-1])
+        seen_from = pair.to_fixed((2 * out.moving.voxel + 1) / size - 1)
+        projected = ((seen_from + 1) * size - 1) / 2
+        apart = torch.cdist(out.fixed.voxel.to(projected), projected)
+        inside = inside_body(body_of(batch), out.fixed.voxel)
+        inside_moving = inside_body(pair.mask, out.moving.voxel)
+        near = apart < self.config.threshold_voxels
+        return near & inside[:, :, None] & inside_moving[:, None]
+
+    def places(self, images: Tensor) -> list[Places]:
+        """Landmarks of each image that are likely enough, between its voxels."""
+        config, said = self.config, self.network(images)
+        chosen = salient(said.logits, cell=self.cell, count=config.most_landmarks)
+        index = chosen.voxel
+        if config.between_voxels:
+            index = between_voxels(said.logits, index)
+        descriptors = describe(said, index)
+        probability = chosen.logit.sigmoid()
+        found = []
+        for place, features, likely in zip(index, descriptors, probability, strict=True):
+            kept = likely > config.least_probability
+            found.append(Places(place[kept], features[kept], likely[kept]))
+        return found
+
+    def pair(self, fixed: Places, moving: Places) -> Paired:
+        """Landmarks that are each other's best, by probability and by distance (section 2.5)."""
+        ratio = self.config.ratio
+        return inverse_consistent(self.pairing, fixed.descriptor, moving.descriptor, ratio=ratio)
+
+
+def describe(said: Described, index: Tensor) -> Tensor:
+    """Descriptors ``(B, K, C)``: features of all levels side by side, at the places."""
+    each = zip(said.levels, said.strides, strict=True)
+    return torch.cat([sampled(level, index, stride=stride) for level, stride in each], -1)
+
+
+def inside_body(mask: Tensor, index: Tensor) -> Tensor:
+    """Whether the voxels at whole indices ``(B, K, D)`` are in the mask ``(B, 1, *shape)``."""
+    flat = torch.zeros(index.shape[:-1], dtype=torch.long, device=index.device)
+    for axis, size in reversed(list(enumerate(reversed(mask.shape[2:])))):
+        flat = flat * size + index[..., axis].long()
+    return mask.flatten(1).gather(1, flat) > 0

@@ -1,0 +1,70 @@
+"""The network that both images of a pair go through: where landmarks are likely, and what they are.
+
+Grewal 2020, section 2.2.1: a U-Net with a quarter of the published filters; a map of landmark
+probability at the end of the way up, descriptors from the last two blocks of the way down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from anatomark.networks.blocks import Norm
+from anatomark.networks.unet import UNet
+
+
+class Described(NamedTuple):
+    """What the network says of images ``(B, C, *shape)``.
+
+    ``logits`` ``(B, 1, *shape)``; ``levels`` are features ``(B, C, *coarser)`` on voxels that are
+    ``strides`` times as large, the first one at the same corner of the image.
+    """
+
+    logits: Tensor
+    levels: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+
+
+class SiameseUNet(nn.Module):
+    """One branch; the other one is the same with the same weights.
+
+    ``described`` are the levels of the way down whose features are descriptors, 0 at full size.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        inputs: int,
+        *,
+        widths: Sequence[int] = (16, 32, 64, 128, 256),
+        described: Sequence[int] = (3, 4),
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        if not described or not all(0 <= level < len(widths) for level in described):
+            raise ValueError(f"levels {tuple(described)} are not among {len(widths)}")
+        self.unet = UNet(dimension, inputs, 1, widths=widths, block="double", norm=norm)
+        self.described = tuple(described)
+        self.multiple: int = self.unet.multiple
+        self.features = sum(widths[level] for level in described)
+
+    def forward(self, images: Tensor) -> Described:
+        """Describe images of any size: the border is repeated at the far ends."""
+        shape = images.shape[2:]
+        after = [-n % self.multiple for n in shape]
+        if any(after):
+            widths = [w for n in reversed(after) for w in (0, n)]
+            images = functional.pad(images, widths, mode="replicate")
+        steps = [self.unet.top(images)]
+        for step in self.unet.down:
+            steps.append(step(steps[-1]))
+        levels = tuple(steps[level] for level in self.described)
+        x = steps.pop()
+        for grow, step in zip(self.unet.grow, self.unet.up, strict=True):
+            x = step(torch.cat([grow(x), steps.pop()], dim=1))
+        logits = self.unet.last(x)[(..., *(slice(n) for n in shape))]
+        return Described(logits, levels, tuple(2**level for level in self.described))

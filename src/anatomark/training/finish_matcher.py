@@ -1,0 +1,128 @@
+"""After the last epoch of a method that matches: what it is worth on known pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anatomark.geometry import FloatArray
+from anatomark.io.files import write_text
+from anatomark.models.files import (
+    WEIGHTS_FILE,
+    MatchingModel,
+    ModelInfo,
+    load_matcher,
+    read_weights,
+    save_model,
+)
+from anatomark.models.predicting import placed
+from anatomark.training.batches import at_least, collate
+from anatomark.training.finish import CARD_FILE, METRICS_FILE
+from anatomark.training.folder import BEST
+from anatomark.training.groups import Group
+from anatomark.training.known_pairs import known_pair, matched
+
+WITHIN = (1.0, 2.0, 4.0, 8.0)  # voxels
+
+
+def finish_matcher(
+    group: Group, trained: Mapping[str, Any], folder: Path, *, device: str, half: bool
+) -> ModelInfo:
+    """Write metrics, the model card and, last, the model."""
+    model = load_matcher(folder / BEST)
+    cases = _measured(model, group, device=device, half=half)
+    metrics = _metrics(cases)
+    about = {
+        "cases": len(group.train), "validation_cases": len(group.validation),
+        "source": group.cases.source, **trained,
+    }  # fmt: skip
+    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
+    write_text(folder / CARD_FILE, _card(model, about, metrics))
+    info, weights = read_weights(folder / BEST)
+    info = info.model_copy(update={"trained": about})
+    save_model(folder / WEIGHTS_FILE, info, weights)
+    return info
+
+
+def _measured(
+    model: MatchingModel, group: Group, *, device: str, half: bool
+) -> dict[str, FloatArray]:
+    """Errors in voxels of the matches of each validation case's pair."""
+    method = placed(model.method, model.recipe.grid.dimension, device)
+    found = {}
+    for case in group.validation:
+        example = at_least(group.store[case], model.recipe.grid.size)
+        batch = collate([example]).batch.to(device)
+        batch = replace(batch, images=batch.images.float())
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+            pair = known_pair(method, batch, case, group.recipe.augment, model.recipe.seed)
+            errors = matched(method, pair).errors
+        found[case] = errors.double().cpu().numpy()
+    model.method.cpu()
+    return found
+
+
+def _metrics(cases: Mapping[str, FloatArray]) -> dict[str, Any]:
+    every = np.concatenate([*cases.values(), np.zeros(0)])
+    counts = [len(errors) for errors in cases.values()]
+    return {
+        "format": "anatomark-matching-validation", "version": 1, "unit": "voxels",
+        "matches": {
+            "median": float(np.median(counts)), "least": min(counts), "most": max(counts),
+        },
+        "errors": _quartiles(every),
+        "within": [
+            {"threshold": t, "percent": 100 * float((every <= t).mean()) if len(every) else None}
+            for t in WITHIN
+        ],
+        "cases": [
+            {"case": case, "matches": len(errors), "errors": _quartiles(errors)}
+            for case, errors in cases.items()
+        ],
+    }  # fmt: skip
+
+
+def _quartiles(errors: FloatArray) -> dict[str, float | None]:
+    names = ("q1", "median", "q3")
+    if not len(errors):
+        return dict.fromkeys(names)
+    return {n: float(v) for n, v in zip(names, np.percentile(errors, (25, 50, 75)), strict=True)}
+
+
+def _card(model: MatchingModel, trained: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    recipe, errors = model.recipe, metrics["errors"]
+    modality = f" ({recipe.modality})" if recipe.modality else ""
+    within = ", ".join(
+        f"{w['percent']:.1f} % within {w['threshold']:g}"
+        for w in metrics["within"]
+        if w["percent"] is not None
+    )
+    median = errors["median"]
+    said = "no matches" if median is None else f"median error {median:.2f} voxels; {within}"
+    return "\n".join([
+        f"# {model.name}",
+        "",
+        f"Matches {recipe.grid.dimension}D images{modality} by the method `{recipe.method}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| data | {trained['source']} |",
+        f"| cases | {trained['cases']} for training, "
+        f"{trained['validation_cases']} for validation |",
+        f"| trained | {trained['epochs']} epochs, {trained['steps']} steps; the best was epoch "
+        f"{trained['best_epoch'] + 1} |",
+        f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
+        f"| validation | {metrics['matches']['median']:.0f} matches a pair (median); {said} |",
+        "",
+        "Validation pairs are single images and what a known map makes of them, as in training; "
+        "the weights were chosen by them.",
+        "",
+        "Not a medical device. Check every match before it is used for a patient.",
+        "",
+    ])  # fmt: skip

@@ -6,7 +6,7 @@ point, oblique grids included: patient left is on the right of axial and coronal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.path import Path as MplPath
 
 MARK, OUTLINE = "#ffb000", "#000000"  # amber on black: clear on grey for every kind of sight
+DOUBT = "#ff5fa2"  # pink, and a dot in the open middle, so that colour is not all that tells
 PICTURE_SUFFIXES = (".png", ".jpg", ".svg", ".pdf")
 _WINDOW = (1.0, 99.5)  # percentiles shown as black and white
 _AIR = 0.06  # of the range above its lowest value
@@ -63,11 +64,13 @@ def draw(
     title: str = "",
     radius: Mapping[str, float] | None = None,
     note: str = "",
+    doubtful: Iterable[str] = (),
 ) -> Figure:
     """Draw the image with its landmarks; a volume as three planes through each present point.
 
     ``radius`` of some landmarks, in the unit of the image, is drawn as a ring; NaN draws none.
-    ``note`` is a line below the picture; what it cannot show is said there, too.
+    ``note`` is a line below the picture; what it cannot show is said there, too. Names of
+    ``doubtful`` landmarks get a question mark and, in 2D, another colour.
     """
     if landmarks is not None and landmarks.dimension != image.grid.dimension:
         raise GeometryError(
@@ -82,8 +85,11 @@ def draw(
     rings = {name: r for name, r in (radius or {}).items() if np.isfinite(r)}
     parts = [note] if note else []
     parts += [] if landmarks is None else _notes(landmarks, image.grid, rings)
+    doubts = frozenset(doubtful)
+    if doubts:
+        parts.append(f"?: doubtful, {len(doubts)} of {0 if landmarks is None else len(landmarks)}")
     drawn = _draw_flat if image.grid.dimension == 2 else _draw_planes
-    return drawn(flat, landmarks, title, rings, "; ".join(parts))
+    return drawn(flat, landmarks, title, rings, "; ".join(parts), doubts)
 
 
 def save_picture(figure: Figure, path: str | PathLike[str]) -> None:
@@ -137,7 +143,12 @@ def _window(array: NDArray[Any]) -> tuple[float, float]:
 
 
 def _draw_flat(
-    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float], note: str
+    image: Image,
+    landmarks: Landmarks | None,
+    title: str,
+    rings: Mapping[str, float],
+    note: str,
+    doubts: frozenset[str],
 ) -> Figure:
     grid = image.grid
     # Drawn along the image's own axes, in its unit, from the centre of its first pixel.
@@ -151,9 +162,12 @@ def _draw_flat(
         here = landmarks.present
         spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
         names = [n for n, p in zip(landmarks.names, here, strict=True) if p]
-        _mark(axes, spots)
+        doubtful = np.array([name in doubts for name in names], bool)
+        _mark(axes, spots[~doubtful])
+        _mark(axes, spots[doubtful], colour=DOUBT)
+        axes.scatter(spots[doubtful, 0], spots[doubtful, 1], s=6, c=DOUBT, linewidths=0)
         _rings(axes, spots, [rings.get(name) for name in names])
-        place_labels(axes, spots, names)
+        place_labels(axes, spots, [f"{n}?" if n in doubts else n for n in names])
     return figure
 
 
@@ -196,9 +210,9 @@ def _cross() -> MplPath:
     return MplPath(vertices, [MplPath.MOVETO, MplPath.LINETO] * 4)
 
 
-def _mark(axes: Axes, spots: FloatArray, size: float = 60) -> None:
+def _mark(axes: Axes, spots: FloatArray, size: float = 60, colour: str = MARK) -> None:
     axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=OUTLINE, linewidths=2.6)
-    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=MARK, linewidths=1.2)
+    axes.scatter(spots[:, 0], spots[:, 1], s=size, marker=_cross(), c=colour, linewidths=1.2)
 
 
 def _rings(axes: Axes, spots: FloatArray, radii: Sequence[float | None]) -> None:
@@ -225,14 +239,19 @@ def _notes(landmarks: Landmarks, grid: Grid, rings: Mapping[str, float]) -> list
         for what, names in (("absent", absent), ("outside the image", outside))
         if names
     ]
-    return [*notes, *(["ring: radius that holds the error"] if rings else [])]
+    return [*notes, *(["ring: radius that holds 95 % of errors"] if rings else [])]
 
 
 # -- 3D ------------------------------------------------------------------------------------------
 
 
 def _draw_planes(
-    image: Image, landmarks: Landmarks | None, title: str, rings: Mapping[str, float], note: str
+    image: Image,
+    landmarks: Landmarks | None,
+    title: str,
+    rings: Mapping[str, float],
+    note: str,
+    doubts: frozenset[str],
 ) -> Figure:
     from matplotlib.figure import Figure
 
@@ -255,7 +274,7 @@ def _draw_planes(
             _rings(axes, point[None, [plane.right, plane.down]], [rings.get(name)])
         place = ", ".join(f"{value:.1f}" for value in point)
         where = "" if image.grid.contains(point) else "\noutside the image"
-        label = f"{name}\n({place}) {image.grid.unit}{where}"
+        label = f"{name}{'?' if name in doubts else ''}\n({place}) {image.grid.unit}{where}"
         trio[0].set_ylabel(label, fontsize=8, parse_math=False)
     for number, axes in enumerate(all_axes[0]):
         axes.set_title(planes[number % wide].name, fontsize=8)

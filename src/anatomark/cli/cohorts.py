@@ -73,7 +73,8 @@ def import_cohort(
     if layout not in IMPORTERS:
         raise UsageError(f"there is no layout {layout!r}", fix=f"known: {', '.join(IMPORTERS)}")
     if source is None or out is None:
-        raise UsageError("import needs a source and --out", fix="see anatomark import --help")
+        missing = "--out" if source is not None else "a source: the folder of the data set"
+        raise UsageError(f"import needs {missing}", fix="see anatomark import --help")
     given = {
         "spacing": spacing_of(spacing), "truth": truth, "table": table or None, "images": images,
         "unit": unit, "pixel_origin": pixel_origin, "split": split, "seed": seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import typer
 
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Device, Measures, Spacing, Views
-from anatomark.cli.words import spacing_of
+from anatomark.cli.words import counted, spacing_of
 from anatomark.errors import UsageError
 
 _NAMED = 20  # faulty files that are listed at the end
@@ -133,12 +134,12 @@ def _rows(outcome: Any) -> list[dict[str, Any]]:
         spread = math.nan
         if marks.covariance_mm2 is not None:
             spread = math.sqrt(max(float(marks.covariance_mm2[i].trace()), 0.0))
-        flags = [*findings.flags.get(landmark, ()), *findings.image]
+        own = findings.flags.get(landmark, ())
         rows.append({
             "case": name, "image": path, "landmark": landmark, "unit": marks.unit,
             **dict(zip("xyz", point, strict=False)), "confidence": round(confidence, 4),
             "spread": round(spread, 4), "radius": round(findings.radius[landmark], 4),
-            "flags": "; ".join(flags), "error": "",
+            "flags": "; ".join([*own, *findings.image]), "error": "",
         })  # fmt: skip
     return rows
 
@@ -182,15 +183,23 @@ def _say(
         points = [r for r in rows if "landmark" in r]
         found = sum(math.isfinite(r["x"]) for r in points)
         if len(outcomes) == 1 and points:
+            image = outcomes[0].detection.findings.image
             console.say_table(
                 ["landmark", *_axes(points[0]), f"radius, {unit}", "confidence", "flags"],
-                [_line(r) for r in points],
+                [_line(r, image) for r in points],
             )
+            for flag in image:
+                console.say(f"the whole image: {flag}")
         flagged = sum(bool(r["flags"]) for r in points)
         console.say(
-            f"{len(outcomes) - len(failed)} of {len(outcomes)} images, {found} points, "
-            f"{flagged} with a flag; {table}"
+            f"{len(outcomes) - len(failed)} of {counted(len(outcomes), 'image')}, "
+            f"{counted(found, 'point')}, {flagged} with a flag; {table}"
         )
+        if found and 2 * flagged > found and "z" not in points[0]:
+            console.say(
+                "most points are doubtful: --fix-orientation helps with films that are turned or "
+                "mirrored; a wrong spacing or another body part looks like this as well"
+            )
         if unknown and points:
             console.say(
                 f"not known to this model, from too few cases: {', '.join(unknown)}; "
@@ -208,9 +217,10 @@ def _say(
 def _say_measures(measures: Any, *, one: bool) -> None:
     from anatomark.metrics.measures.tables import found_table
 
-    for found in measures.images.values() if one else ():
-        console.say_table(*found_table(found))
-    console.say(f"{len(measures.rows)} measures of {len(measures.images)} images; {measures.path}")
+    for name, found in measures.images.items() if one else ():
+        console.say_table(*found_table(found, flags=measures.flags[name]))
+    count = counted(len(measures.images), "image")
+    console.say(f"{len(measures.rows)} measures of {count}; {measures.path}")
     if measures.lacking:
         console.say(measures.lacking)
 
@@ -219,13 +229,16 @@ def _axes(row: dict[str, Any]) -> list[str]:
     return [axis for axis in "xyz" if axis in row]
 
 
-def _line(row: dict[str, Any]) -> list[str]:
+def _line(row: dict[str, Any], image: Sequence[str]) -> list[str]:
+    """One point; what is said of the whole ``image`` is said once, below the table."""
+    flags = row["flags"].removesuffix("; ".join(image)).removesuffix("; ")
+
     def number(value: float, digits: int) -> str:
         return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
     return [
         row["landmark"], *(number(row[a], 2) for a in _axes(row)), number(row["radius"], 1),
-        number(row["confidence"], 2), row["flags"],
+        number(row["confidence"], 2), flags,
     ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import typer
 
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Device, Views
+from anatomark.cli.words import counted
 from anatomark.errors import UsageError
 
 RecipeFile = Annotated[
@@ -99,7 +100,7 @@ def train(
     for name, own in (domains or {"": {**info.trained, "unit": info.unit}}).items():
         console.say(
             f"{name}: ".lstrip(": ") + f"{own['validation_mre']:.2f} {own['unit']} mean error on "
-            f"{own['validation_cases']} validation cases"
+            f"{counted(own['validation_cases'], 'validation case')}"
         )
     console.say(f"{out / 'model.safetensors'}")
 
@@ -188,9 +189,16 @@ def models(
     from anatomark.models.files import card_of, describe, find_model, shipped_models
     from anatomark.models.recipe import shipped_recipes
 
+    if name in shipped_recipes():
+        fix = f"train it: anatomark train {name}"
+        raise UsageError("is a recipe, not a model", path=name, fix=fix)
     if name is not None:
         file, domain = find_model(name)
-        chosen = [one for one in describe(file) if domain is None or one["domain"] == domain]
+        known = describe(file)
+        chosen = [one for one in known if domain is None or one["domain"] == domain]
+        if not chosen:
+            names = ", ".join(one["domain"] or one["name"] for one in known)
+            raise UsageError(f"has no domain {domain}", path=name, fix=f"there is {names}")
         if as_json:
             console.say_json({"models": chosen, "card": card_of(file)})
         else:

@@ -26,6 +26,7 @@ from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.metrics.sources import DETECTIONS_FILE
 from anatomark.models.preparation import Prepared
 
+_RINGED = 40  # landmarks that a picture draws radii of
 Output = Literal["mrk.json", "fcsv", "csv", "json"]
 
 
@@ -305,7 +306,13 @@ def _written(
 def _draw(image: Image, findings: Findings, path: Path, title: str) -> None:
     from anatomark.pictures import draw, save_picture
 
-    drawn = draw(image, findings.landmarks, title=title, radius=findings.radius)
+    flagged = [name for name in findings.landmarks.names if findings.flags.get(name)]
+    # Rings of many points cover what is to be seen.
+    rings = findings.radius if len(findings.landmarks) <= _RINGED else None
+    drawn = draw(
+        image, findings.landmarks, title=title, radius=rings, doubtful=flagged,
+        note="; ".join(findings.image),
+    )  # fmt: skip
     save_picture(drawn, path.with_name(f"{title}.png"))
 
 

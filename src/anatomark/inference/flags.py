@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,8 +33,9 @@ _VISIBLE = 0.75  # of the ball about a point
 class Findings:
     """Landmarks as they are reported, and what there is to say about them.
 
-    ``radius`` of each landmark in the unit of the image (NaN where unknown) holds ``level`` of
-    the errors; ``flags`` are warnings by landmark; ``image`` those about the whole image.
+    ``radius`` of each landmark in the unit of the image holds ``level`` of the errors; NaN where
+    that is unknown, or the point or the image is too odd to say so. ``flags`` are warnings by
+    landmark; ``image`` those about the whole image.
     """
 
     landmarks: Landmarks
@@ -75,11 +76,19 @@ def findings_of(
     _flag_unsure(reported, checks, flags)
     return Findings(
         reported,
-        dict(zip(landmarks.names, radii.tolist(), strict=True)),
+        {
+            name: math.nan if whole or _promises_nothing(flags[name]) else radius
+            for name, radius in zip(landmarks.names, radii.tolist(), strict=True)
+        },
         checks.radii.level if checks.radii else math.nan,
         {name: tuple(found) for name, found in flags.items() if found},
         tuple(whole),
     )
+
+
+def _promises_nothing(flags: Sequence[str]) -> bool:
+    """Whether a radius, which was learnt from usual points in usual images, would mislead."""
+    return any(not flag.startswith((EDGE, REPAIRED)) for flag in flags)
 
 
 def _radii(checks: Checks, count: int) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from anatomark.metrics.sources import DETECTIONS_FILE
 
 @dataclass(frozen=True)
 class DetectedMeasures:
-    """The rows of all images, and for each image what was measured."""
+    """The rows of all images, and for each image what was measured and flags of its points."""
 
     rows: list[dict[str, Any]]
     images: dict[str, tuple[Measured, ...]]
+    flags: dict[str, Mapping[str, tuple[str, ...]]]
     lacking: str
     path: Path
 
@@ -50,11 +51,12 @@ def write_measures(
         drop_table(path, like=found_csv([]))
         return None
     rows: list[dict[str, Any]] = []
-    images = {}
+    images, flags = {}, {}
     for outcome in outcomes:
         if outcome.detection is not None:
             findings, name = outcome.detection.findings, outcome.source.name
             images[name] = measure(findings.landmarks, which)
+            flags[name] = findings.flags
             rows += found_rows(name, images[name], flags=findings.flags)
     write_text(path, found_csv(rows))
-    return DetectedMeasures(rows, images, without(which.lacking(names)), path)
+    return DetectedMeasures(rows, images, flags, without(which.lacking(names)), path)

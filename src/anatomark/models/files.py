@@ -165,11 +165,12 @@ def find_model(name: str | PathLike[str]) -> tuple[Path, str | None]:
     if found is not None:
         return found, domain
     shipped = shipped_models()
-    near = get_close_matches(str(name), [*shipped, *_with_domains(shipped)], 1, 0.5)
+    known = _usable(shipped)
+    near = get_close_matches(str(name), [*shipped, *known], 1, 0.5)
     said = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
         "is neither a file, a run folder nor a shipped model", path=name,
-        fix=f"{said}shipped models: {', '.join(shipped) or 'none'}",
+        fix=f"{said}shipped models: {', '.join(known) or 'none'}",
     )  # fmt: skip
 
 
@@ -185,9 +186,10 @@ def _found(name: str | PathLike[str]) -> Path | None:
     return given if given.exists() else shipped_models().get(str(name))
 
 
-def _with_domains(shipped: Mapping[str, Path]) -> list[str]:
-    """``MODEL/DOMAIN`` of the shipped universal models."""
-    return [f"{name}/{d}" for name, file in shipped.items() for d in read_info(file).domains]
+def _usable(shipped: Mapping[str, Path]) -> list[str]:
+    """Names that can be used as they are: of universal models ``MODEL/DOMAIN``."""
+    domains = {name: read_info(file).domains for name, file in shipped.items()}
+    return [f"{n}/{d}" if d else n for n, known in domains.items() for d in (known or ("",))]
 
 
 def shipped_models() -> dict[str, Path]:

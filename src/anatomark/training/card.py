@@ -47,8 +47,8 @@ def model_card(
     lines.append(_row("all", pooled, whole))
     lines += [
         "",
-        "The radius is split-conformal: it holds 95 % of the errors of fresh cases from the same "
-        "source. A dash means that there were too few validation cases to say.",
+        "The radius is split-conformal: made to hold 95 % of the errors of fresh cases that are "
+        "like these. A dash means that there were too few validation cases to say.",
         "",
         "## What it learnt to doubt",
         "",

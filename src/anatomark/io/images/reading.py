@@ -211,7 +211,7 @@ def _checked(
         raise ImageError(
             f"every voxel is {array.flat[0]}",
             path=file,
-            fix="check the export, or allow it with constant_ok=True",
+            fix="check the export: it shows nothing",
         )
     return array
 

@@ -124,6 +124,19 @@ class Measured:
         """The class of the value, where the measure has classes."""
         return self.measure.class_of(self.value, self.unit)
 
+    @property
+    def class_is_likely(self) -> bool:
+        """Whether it is more likely than not, for a normal error of that standard deviation."""
+        which = self.found_class
+        if which is None or not self.sd > 0:
+            return which is not None
+        below = [one.limit for one in self.measure.classes if one.limit < which.limit]
+
+        def part(limit: float) -> float:
+            return 0.5 * (1 + math.erf((limit - self.value) / (self.sd * math.sqrt(2))))
+
+        return part(which.limit) - (part(max(below)) if below else 0.0) >= 0.5
+
 
 def measure(landmarks: Landmarks, which: MeasureSet) -> tuple[Measured, ...]:
     """All measures of a set that the names of the landmarks allow."""
@@ -154,6 +167,8 @@ def propagated(one: Measure, points: FloatArray, covariance: FloatArray) -> floa
     """Standard deviation from the covariances ``(K, 2, 2)`` of points ``(K, 2)``."""
     here = np.isfinite(points).all(axis=1)
     slope = _slope(one, points)[here]
+    if not slope.any():
+        return math.nan  # 0 by its rule, as of a curve that is not there: not 0 ± 0
     variance = float(np.einsum("ka,kab,kb->", slope, covariance[here], slope))
     return math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
 

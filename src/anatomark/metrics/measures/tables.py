@@ -33,7 +33,12 @@ def found_rows(
 
 def _found_row(case: str, one: Measured, flags: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     flagged = [point for point in one.measure.points if flags.get(point)]
-    notes = [one.note, f"flagged: {', '.join(flagged)}" if flagged else ""]
+    unlikely = one.found_class is not None and not one.class_is_likely
+    notes = [
+        one.note,
+        "the class is uncertain" if unlikely else "",
+        f"flagged: {', '.join(flagged)}" if flagged else "",
+    ]
     which = one.found_class
     return {
         "case": case, "measure": one.name, "value": _rounded(one.value), "sd": _rounded(one.sd),
@@ -60,17 +65,26 @@ def drop_table(path: Path, *, like: str) -> None:
             path.unlink()
 
 
-def found_table(found: Iterable[Measured]) -> Table:
-    """For people, of one image."""
+def found_table(
+    found: Iterable[Measured], *, flags: Mapping[str, Sequence[str]] | None = None
+) -> Table:
+    """For people, of one image; a class that flags of points make doubtful has a question mark."""
     heads = ["measure", "value", "± SD", "unit", "class", "what it is"]
-    return heads, [_found_line(one) for one in found]
+    return heads, [_found_line(one, flags or {}) for one in found]
 
 
-def _found_line(one: Measured) -> list[str]:
+def _found_line(one: Measured, flags: Mapping[str, Sequence[str]]) -> list[str]:
     digits = 3 if one.unit == "ratio" else 1
     values = [_text(value, digits) for value in (one.value, one.sd)]
     what = f"{one.measure.title} ({one.note})" if one.note else one.measure.title
-    return [one.name, *values, _SIGNS.get(one.unit, one.unit), said(one.found_class), what]
+    return [one.name, *values, _SIGNS.get(one.unit, one.unit), _class(one, flags), what]
+
+
+def _class(one: Measured, flags: Mapping[str, Sequence[str]]) -> str:
+    if one.found_class is None:
+        return said(None)
+    doubtful = not one.class_is_likely or any(flags.get(point) for point in one.measure.points)
+    return said(one.found_class) + ("?" if doubtful else "")
 
 
 def said(which: Class | None) -> str:

@@ -35,7 +35,7 @@ SCALE = 1.25  # at most so much larger, or smaller
 SHEAR = 0.1  # either way
 TRANSLATION = 0.01  # of the extent along each axis, either way
 ELASTIC = (0.028, 0.037)  # median displacement of the points of the image, of its size
-BUMP = 0.12  # sigma of a Gaussian, of the size
+BUMP = 0.12  # sigma of a Gaussian, of the size; a half more in 3D, where bumps are many
 DRIFT = 0.8  # what all bumps do together, in parts of what each does by itself
 STEEPEST = 0.7  # slope of the displacement: below 1 a map is one to one and cannot fold
 _SAMPLES = 4000  # points at which displacements are measured
@@ -53,8 +53,8 @@ class KnownPair:
     kind: Kind
     fixed: Image = field(repr=False)
     moving: Image = field(repr=False)
-    to_moving: Map
     seen: NDArray[np.bool_] = field(repr=False)
+    to_moving: Map
 
     @cached_property
     def displacement_mm(self) -> FloatArray:
@@ -80,14 +80,19 @@ def known_pair(image: Image, kind: Kind, *, seed: int) -> KnownPair:
     if kind == "intensity":
         unmoved = Affine.identity(image.grid.dimension)
         seen = np.ones(image.grid.shape, bool)
-        return KnownPair(kind, image, _jittered(image, rng), unmoved, seen)
+        return KnownPair(kind, image, _jittered(image, rng), seen, unmoved)
     to_moving = draw_affine(image.grid, rng) if kind == "affine" else draw_elastic(image.grid, rng)
-    pull = to_moving.inverse()
-    low = image.array.min().item()
-    moving = resample(image, image.grid, pull=pull, fill=low)
-    everywhere = Image(np.ones(image.grid.shape, np.uint8), image.grid)
-    seen = resample(everywhere, image.grid, pull=pull, interpolation="nearest").array > 0
-    return KnownPair(kind, image, moving, to_moving, seen)
+    return KnownPair(kind, image, *_pulled(image, to_moving.inverse()), to_moving)
+
+
+def _pulled(image: Image, pull: Map) -> tuple[Image, NDArray[np.bool_]]:
+    """The moving image and what was seen of the fixed one; one pass, for the map takes the time."""
+    exact = image.with_array(image.array.astype(np.float64))
+    values = resample(exact, image.grid, pull=pull, fill=np.nan).array
+    seen = np.isfinite(values if image.channels is None else values[0])
+    values = np.where(np.isfinite(values), values, image.array.min())
+    values = values if image.array.dtype.kind == "f" else np.floor(values + 0.5)
+    return image.with_array(values.astype(image.array.dtype)), seen
 
 
 def _jittered(image: Image, rng: np.random.Generator) -> Image:
@@ -132,15 +137,16 @@ def draw_elastic(grid: Grid, rng: np.random.Generator) -> Map:
     Its inverse, moving to fixed, is the sum of bumps itself.
     """
     size = size_of(grid)
-    centres = _bump_centres(grid, BUMP * size, rng)
+    sigma = BUMP * size * (1 if grid.dimension == 2 else 1.5)
+    centres = _bump_centres(grid, sigma, rng)
     shifts = rng.normal(size=centres.shape) + DRIFT * rng.normal(size=grid.dimension)
-    bumps = Gaussians(centres, shifts, BUMP * size)
-    points = _lattice(grid, BUMP * size / (4 if grid.dimension == 2 else 2))
+    bumps = Gaussians(centres, shifts, sigma)
+    points = _lattice(grid, sigma / (4 if grid.dimension == 2 else 3))
     usual = float(np.median(np.linalg.norm(bumps(points) - points, axis=1)))
     factor = size * rng.uniform(*ELASTIC) / usual
     slope = bumps.jacobian(points) - np.eye(grid.dimension)
     factor = min(factor, STEEPEST / float(np.linalg.norm(slope, 2, axis=(1, 2)).max()))
-    return Gaussians(centres, bumps.shifts_mm * factor, BUMP * size).inverse()
+    return Gaussians(centres, bumps.shifts_mm * factor, sigma).inverse()
 
 
 def _bump_centres(grid: Grid, sigma: float, rng: np.random.Generator) -> FloatArray:

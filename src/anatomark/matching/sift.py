@@ -26,7 +26,7 @@ KINDS: tuple[SiftKind, ...] = get_args(SiftKind)
 LOWE_RATIO = 0.8  # Lowe 2004, section 7.1
 WINDOW = (0.5, 99.5)  # percentiles that become black and white
 _TEBLID_SCALE = 6.75  # the width of its patches that OpenCV's manual gives for SIFT's points
-_TILT = 3  # views of ASIFT: tilts up to 4 times; two more cost minutes and found no more matches
+_TILT = 2  # views of ASIFT: tilts of √2 and 2; every further one takes several times as long
 _TEBLID_BITS = 256
 
 Window = Literal["shared", "own"] | tuple[float, float]
@@ -199,7 +199,10 @@ def _rootsift(cv2: Any, picture: NDArray[np.uint8]) -> _Points:
 
 def _asift(cv2: Any, picture: NDArray[np.uint8]) -> _Points:
     views = cv2.AffineFeature_create(_sift_of(cv2), maxTilt=_TILT)
-    return _points(*views.detectAndCompute(picture, None))
+    index, described = _points(*views.detectAndCompute(picture, None))
+    # Beside a tilted view is nothing; what is found at its border may lie there.
+    inside = ((index >= -0.5) & (index <= np.array(picture.shape[::-1]) - 0.5)).all(axis=1)
+    return _Points(index[inside], described[inside])
 
 
 def _teblid(cv2: Any, picture: NDArray[np.uint8]) -> _Points:

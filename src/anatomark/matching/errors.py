@@ -105,4 +105,4 @@ def _row(name: str, one: ErrorSummary) -> list[str]:
 
 def _spread(middle_low_high: tuple[float, float, float], decimals: int) -> str:
     middle, low, high = (number(v, decimals) for v in middle_low_high)
-    return f"{middle} ({low}–{high})"
+    return middle if middle == "–" else f"{middle} ({low}–{high})"

@@ -15,7 +15,7 @@ from anatomark.maps import Affine
 
 Mask = NDArray[np.bool_]
 Model = Literal["rigid", "similarity", "affine"]
-_AT_ONCE = 1 << 21  # residuals held at once
+_AT_ONCE = 1 << 17  # residuals held at once: they fit into the cache
 _TO_SIGMA = 1.4826  # a median of absolute values, as the sigma of a normal distribution
 _ROUNDS = 10
 
@@ -125,7 +125,7 @@ def _costs(
     parts = []
     for start in range(0, len(matrix), step):
         some = slice(start, start + step)
-        there = np.einsum("tij,nj->tni", matrix[some], fixed) + offset[some, None]
+        there = fixed @ matrix[some].transpose(0, 2, 1) + offset[some, None]
         squared = ((there - moving) ** 2).sum(-1)
         parts.append(np.minimum(squared, tolerance**2).sum(1))
     costs = np.concatenate(parts)

@@ -121,7 +121,8 @@ def _shown(image: Image) -> Image:
     return image.with_array(image.array.mean(axis=0))
 
 
-def _window(array: NDArray[Any]) -> tuple[float, float]:
+def window_of(array: NDArray[Any]) -> tuple[float, float]:
+    """Grey values that are shown as black and white; much air around a body does not count."""
     flat = array.ravel()
     some = flat[:: max(flat.size // 500_000, 1)].astype(np.float64)
     if not np.isfinite(some).all():  # many may be blank: take as many of the others
@@ -172,7 +173,7 @@ def _draw_flat(
 
 
 def _show_flat(axes: Axes, image: Image, extent: Extent) -> None:
-    low, high = _window(image.array)
+    low, high = window_of(image.array)
     shown, extent = _reduced(image.array, extent, *axes.get_window_extent().size)
     if image.channels is not None:
         shown = np.clip((np.moveaxis(shown.astype(np.float64), 0, -1) - low) / (high - low), 0, 1)
@@ -261,7 +262,7 @@ def _draw_planes(
     size = (2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height)
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     all_axes = figure.subplots(height, wide * across, squeeze=False)
-    window = _window(image.array)
+    window = window_of(image.array)
     if image.array.dtype.kind in "biu":  # outside an oblique volume a plane is empty, not 0
         image = image.with_array(image.array.astype(np.float32))
     for axes in all_axes.ravel():

@@ -9,6 +9,16 @@ from anatomark.maps.affine import Affine
 from anatomark.maps.base import Chain, Inverse, Map
 from anatomark.maps.bspline import BSpline
 from anatomark.maps.displacement import Displacement
+from anatomark.maps.gaussians import Gaussians
 from anatomark.maps.thin_plate import ThinPlate
 
-__all__ = ["Affine", "BSpline", "Chain", "Displacement", "Inverse", "Map", "ThinPlate"]
+__all__ = [
+    "Affine",
+    "BSpline",
+    "Chain",
+    "Displacement",
+    "Gaussians",
+    "Inverse",
+    "Map",
+    "ThinPlate",
+]

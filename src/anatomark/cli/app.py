@@ -19,6 +19,7 @@ from anatomark.cli import (
     convert,
     detection,
     evaluation,
+    matching,
     reproduction,
     show,
     system,
@@ -38,7 +39,8 @@ app = typer.Typer(
 )
 for command in (
     *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
-    *detection.COMMANDS, *evaluation.COMMANDS, *reproduction.COMMANDS, *system.COMMANDS,
+    *detection.COMMANDS, *matching.COMMANDS, *evaluation.COMMANDS, *reproduction.COMMANDS,
+    *system.COMMANDS,
 ):  # fmt: skip
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 

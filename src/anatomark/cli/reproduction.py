@@ -13,8 +13,8 @@ from anatomark.cli.commands import AsJson, Command, Device
 
 def reproduce(
     paper: Annotated[
-        Literal["fang2023", "noothout2020", "zhu2021"],
-        typer.Argument(metavar="PAPER", help="fang2023, noothout2020 or zhu2021."),
+        Literal["fang2023", "grewal2020", "noothout2020", "zhu2021"],
+        typer.Argument(metavar="PAPER", help="fang2023, grewal2020, noothout2020 or zhu2021."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
     data: Annotated[

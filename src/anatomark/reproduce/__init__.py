@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from anatomark.reproduce import fang2023, noothout2020, zhu2021
+from anatomark.reproduce import fang2023, grewal2020, noothout2020, zhu2021
 from anatomark.reproduce.common import Budget, Reproduced
 
 PAPERS: Mapping[str, Callable[..., Reproduced]] = {
     "fang2023": fang2023.reproduce,
+    "grewal2020": grewal2020.reproduce,
     "noothout2020": noothout2020.reproduce,
     "zhu2021": zhu2021.reproduce,
 }

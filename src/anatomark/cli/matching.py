@@ -1,0 +1,116 @@
+"""The command ``match``: points of two images that show the same place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from anatomark.cli import console
+from anatomark.cli.commands import AsJson, Command, Device, Overwrite, Spacing
+from anatomark.cli.words import counted, spacing_of
+from anatomark.errors import UsageError
+
+
+def match(
+    fixed: Annotated[Path, typer.Argument(help="Image that stays where it is.")],
+    moving: Annotated[Path, typer.Argument(help="Image whose points are looked for in it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PAIRS.csv", help="Table of pairs to write.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="M",
+            help="Shipped model, run folder or file; sift, sift-ratio, rootsift, asift.",
+        ),
+    ] = "ct-slices",
+    reject: Annotated[
+        Literal["smooth", "ransac", "none"],
+        typer.Option(help="Leave out matches that contradict their neighbours, or one affine map."),
+    ] = "smooth",
+    picture: Annotated[bool, typer.Option(help="Draw both images with their pairs.")] = True,
+    spacing: Spacing = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
+    from anatomark.io.images.reading import read_image
+    from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
+    from anatomark.matching.named import matcher_named
+    from anatomark.models.device import keep_freed_memory
+
+    keep_freed_memory()
+    if out.suffix != ".csv":
+        raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
+    matcher = matcher_named(model, device=device)
+    size = spacing_of(spacing)
+    images = [
+        read_image(path, spacing=size, grey=grey, constant_ok=True) for path in (fixed, moving)
+    ]
+    ends = _ends(out, images[0].grid.unit)
+    drawn = out.with_suffix(".png") if picture else None
+    _check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
+    found = matcher.match(*images)
+    kept, lost = _kept(found, reject)
+    write_matches(kept, out)
+    write_pair_landmarks(kept, *ends)
+    if drawn is not None:
+        _draw(images, kept, drawn, f"{fixed.name} and {moving.name}")
+    written = [str(path) for path in (out, *ends, *([drawn] if drawn else []))]
+    if as_json:
+        console.say_json({
+            "matches": len(kept), "rejected": lost, "unit": kept.unit, "written": written,
+        })  # fmt: skip
+        return
+    console.say(f"{counted(len(kept), 'match', 'matches')}, {lost} rejected ({reject})")
+    console.say("\n".join(written))
+
+
+def _ends(out: Path, unit: str) -> tuple[Path, Path]:
+    """Landmark files beside the table; those of Slicer hold millimetres only."""
+    kind = "mrk.json" if unit == "mm" else "json"
+    fixed, moving = (out.with_name(f"{out.stem}-{side}.{kind}") for side in ("fixed", "moving"))
+    return fixed, moving
+
+
+def _check_free(paths: list[Path], images: tuple[Path, Path], *, overwrite: bool) -> None:
+    used = {image.resolve() for image in images}
+    for path in paths:
+        if path.resolve() in used:
+            raise UsageError("is one of the images", path=path, fix="name another --out")
+        if path.exists() and not overwrite:
+            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
+
+
+def _kept(found: Any, how: Literal["smooth", "ransac", "none"]) -> tuple[Any, int]:
+    from anatomark.matching.outliers import reject
+
+    if how == "none" or not len(found):
+        return found, 0
+    done = reject(found, how=how)
+    return done.kept, done.rejected
+
+
+def _draw(images: list[Any], kept: Any, path: Path, title: str) -> None:
+    import matplotlib as mpl
+
+    from anatomark.matching.pictures import draw_matches
+    from anatomark.pictures import save_picture
+
+    mpl.use("agg")
+    save_picture(draw_matches(images[0], images[1], kept, title=title), path)
+
+
+COMMANDS = (
+    Command(
+        "match",
+        "Find the same places in two images: pairs of points as a table, for Slicer, as a picture.",
+        "Example: anatomark match --model sift --out pairs.csv before.png after.png",
+        match,
+    ),
+)

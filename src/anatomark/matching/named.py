@@ -1,0 +1,19 @@
+"""A matcher by its name: a hand-made one, or a trained model."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any, Literal, cast
+
+from anatomark.matching.matcher import LearntMatcher, Matching
+from anatomark.matching.sift import KINDS, SiftMatcher
+from anatomark.models.files import load_matcher
+
+
+def matcher_named(
+    name: str | PathLike[str], *, device: Literal["auto", "cpu", "gpu"] = "auto"
+) -> Matching:
+    """``sift``, ``sift-ratio``, ``rootsift`` and their like, or a model: shipped, file or run."""
+    if name in KINDS:
+        return SiftMatcher(cast("Any", name))
+    return LearntMatcher(load_matcher(name), device=device)

@@ -1,0 +1,244 @@
+"""Table 1 and Fig. 2 of Grewal 2020, with both variants of SIFT measured in the same run.
+
+The paper's CT scans are not public: slices of abdominal phantoms stand in where no cohort is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anatomark.data import Case, Cohort, Image
+from anatomark.datasets.phantoms import PHANTOMS
+from anatomark.geometry import Grid
+from anatomark.io.cohorts.cases import load_sample
+from anatomark.io.cohorts.files import read_cohort, write_cohort
+from anatomark.io.images.reading import write_image
+from anatomark.matching.errors import ErrorSummary, error_rows
+from anatomark.matching.known import KINDS, Kind
+from anatomark.matching.matcher import LearntMatcher, Matching
+from anatomark.matching.pictures import draw_errors
+from anatomark.matching.sift import SiftMatcher
+from anatomark.matching.study import MatchingStudy, compare_matchers
+from anatomark.models.files import load_matcher
+from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
+from anatomark.pictures import save_picture
+from anatomark.reproduce.common import (
+    Budget,
+    Progress,
+    Reproduced,
+    Table,
+    about,
+    begin,
+    test_cases,
+    with_test_cases,
+)
+from anatomark.training.groups import Data
+from anatomark.training.run import Machine
+from anatomark.training.study import train_once
+
+OURS, SIFT, RATIO = "Proposed approach", "SIFT - InverseConsistency", "SIFT - RatioTest"
+#: Median and quartiles of the number of matches and of their errors in mm (Table 1).
+TABLE1: Mapping[str, Mapping[Kind, tuple[str, str]]] = {
+    OURS: {
+        "intensity": ("639 (547–729)", "0.0 (0.0–0.0)"),
+        "affine": ("466 (391–555)", "1.0 (0.0–1.4)"),
+        "elastic": ("370 (293–452)", "1.0 (1.0–1.4)"),
+    },
+    SIFT: {
+        "intensity": ("711 (594–862)", "1.0 (1.0–1.4)"),
+        "affine": ("610 (509–749)", "1.0 (1.0–1.4)"),
+        "elastic": ("542 (450–670)", "1.0 (1.0–2.0)"),
+    },
+    RATIO: {
+        "intensity": ("698 (578–849)", "1.0 (1.0–1.4)"),
+        "affine": ("520 (426–663)", "1.0 (1.0–1.4)"),
+        "elastic": ("418 (330–541)", "1.0 (1.0–1.4)"),
+    },
+}
+#: More than 99 % of the matches of the proposed approach are so near (mm).
+NEAR: Mapping[Kind, float] = {"intensity": 2.0, "affine": 4.0, "elastic": 8.0}
+SMALL_CASES, SMALL_SHAPE = 40, (40, 160, 160)
+_LEVELS = (0.35, 0.5, 0.65)  # of the height of a phantom: its slices
+_SMALL_TRAINING = {
+    "epochs": 8, "steps_per_epoch": 80, "validate_every": 2, "schedule": "cosine",
+    "warmup_steps": 20, "ema": 0.99,
+}  # fmt: skip
+_SMALL_SETTINGS = {"widths": [8, 16, 32, 64, 128], "landmarks": 120}
+
+
+def reproduce(
+    out: str | PathLike[str],
+    *,
+    data: Data | None = None,
+    budget: Budget = "small",
+    seed: int = 0,
+    machine: Machine | None = None,
+    progress: Progress = lambda *_: None,
+) -> Reproduced:
+    """Train on single slices, and match known pairs made of those of splits that begin with test.
+
+    ``data`` is a cohort of 2D slices; landmarks are not needed. What is finished in ``out`` is not
+    done again.
+    """
+    folder, where = Path(out), machine or Machine()
+    begin(folder, "grewal2020", data, budget, seed)
+    cohort = _cohort(folder, data, budget, seed)
+    progress(0, 2)
+    train_once(recipe_of(budget, seed), cohort, folder / "run", where)
+    progress(1, 2)
+    device: Any = where.device
+    learnt = LearntMatcher(load_matcher(folder / "run"), device=device)
+    matchers: dict[str, Matching] = {
+        OURS: learnt,
+        SIFT: SiftMatcher("sift"),
+        RATIO: SiftMatcher("sift-ratio"),
+    }
+    study = compare_matchers(matchers, _images(cohort), seed=seed)
+    progress(2, 2)
+    save_picture(draw_errors({**study.errors}, unit=study.unit), folder / "errors.png")
+    said = about({"": cohort}, data)
+    tables = [_table1(study), *(_near(study, kind) for kind in KINDS)]
+    done = Reproduced("Grewal 2020", tables, _verdict(study), said, _record(study, said, budget))
+    moved = ", ".join(f"{kind} {_quartiles(study.moved[kind])}" for kind in KINDS)
+    done.write(
+        folder,
+        f"{len(_images(cohort))} slices, one pair of each kind made of each. Points of the body "
+        f"move by (median, quartiles, {study.unit}): {moved}. Curves are in errors.png.",
+    )
+    return done
+
+
+def recipe_of(budget: Budget, seed: int) -> Recipe:
+    """The published recipe, with what a budget reduces."""
+    record = read_recipe("grewal2020").complete()
+    record |= {"seed": seed}
+    if budget == "small":
+        record["grid"] |= {"size": [96, 96], "spacing": 2.0}
+        record["settings"] |= _SMALL_SETTINGS
+        record["training"] |= _SMALL_TRAINING
+    return parse_recipe(record)
+
+
+def _cohort(folder: Path, data: Any, budget: Budget, seed: int) -> Cohort:
+    if data is not None:
+        return with_test_cases(data if isinstance(data, Cohort) else read_cohort(data))
+    place = folder / "phantoms"
+    if not (place / "cohort.toml").is_file():
+        paper = budget == "paper"
+        _write_slices(place, 222 if paper else SMALL_CASES, None if paper else SMALL_SHAPE, seed)
+    return read_cohort(place, check=False)
+
+
+def _write_slices(place: Path, count: int, shape: Any, seed: int) -> None:
+    """Axial slices of abdominal phantoms as 2D images; those of one phantom are one patient."""
+    (place / "images").mkdir(parents=True, exist_ok=True)
+    cases, phantom = [], PHANTOMS["abdomen"]
+    for number in range(count):
+        sample = phantom.draw(seed + 9000 + number, shape or phantom.shape).samples[0]
+        part = number / count
+        split = "train" if part < 0.6 else "val" if part < 0.7 else "test"
+        for level in _LEVELS:
+            image = axial_slice(sample.image, level)
+            name = f"abdomen_{number:03d}_{round(100 * level)}"
+            write_image(image, place / "images" / f"{name}.mha")
+            path = place / "images" / f"{name}.mha"
+            cases.append(Case(name, path, patient=f"abdomen_{number:03d}", split=split))
+    cohort = Cohort(place, tuple(cases), {}, about={"source": "anatomark phantom"})
+    write_cohort(cohort, place)
+
+
+def axial_slice(volume: Image, level: float) -> Image:
+    """The slice at this part of the height, as a 2D image: x and y stay where they are."""
+    row = min(int(level * volume.grid.shape[0]), volume.grid.shape[0] - 1)
+    grid = Grid(
+        volume.grid.shape[1:], volume.grid.spacing[:2], volume.grid.origin[:2],
+        unit=volume.grid.unit,
+    )  # fmt: skip
+    return Image(np.ascontiguousarray(volume.array[row]), grid)
+
+
+def _images(cohort: Cohort) -> list[Image]:
+    names = set(test_cases(cohort))
+    tested = replace(cohort, cases=tuple(c for c in cohort.cases if c.case in names))
+    return [load_sample(tested, case, grey=True).image for case in tested.cases]
+
+
+# -- the tables ------------------------------------------------------------------------------------
+
+
+def _quartiles(values: Any) -> str:
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
+
+
+def _cell(values: tuple[float, float, float], decimals: int) -> str:
+    middle, low, high = values
+    if not np.isfinite(middle):
+        return "–"
+    return f"{middle:.{decimals}f} ({low:.{decimals}f}–{high:.{decimals}f})"
+
+
+def _table1(study: MatchingStudy) -> Table:
+    head = ["", *(f"{kind} {which}" for kind in KINDS for which in ("here", "published"))]
+    rows = []
+    every = {kind: study.summaries(kind) for kind in KINDS}
+    for which, what in enumerate(("matches", f"error ({study.unit})")):
+        for name in TABLE1:
+            cells = []
+            for kind in KINDS:
+                own = every[kind][name]
+                cells.append(_cell(own.errors, 2) if which else _cell(own.matches, 0))
+                cells.append(TABLE1[name][kind][which])
+            rows.append([f"{what}: {name}", *cells])
+    return Table("Table 1: number of matches of a pair, and their errors", head, rows)
+
+
+def _near(study: MatchingStudy, kind: Kind) -> Table:
+    return Table(f"Fig. 2, {kind}", *error_rows(study.summaries(kind)))
+
+
+def _part_near(own: ErrorSummary, limit: float) -> float:
+    return own.within[own.thresholds.index(limit)]
+
+
+def _verdict(study: MatchingStudy) -> list[str]:
+    """Whether what the paper concludes holds here."""
+    said = []
+    for kind in KINDS:
+        every = study.summaries(kind)
+        own, ratio = every[OURS], every[RATIO]
+        near = _part_near(own, NEAR[kind])
+        said.append(
+            f"{kind}: {near:.1f} % of our matches are within {NEAR[kind]:g} {study.unit} "
+            f"(published: more than 99); median error {own.errors[0]:.2f} against "
+            f"{every[SIFT].errors[0]:.2f} and {ratio.errors[0]:.2f} of SIFT; "
+            f"{own.wild:.1f} % are wild, of SIFT with ratio test {ratio.wild:.1f} %"
+        )
+    return said
+
+
+def _record(study: MatchingStudy, note: str, budget: Budget) -> dict[str, Any]:
+    return {
+        "paper": "grewal2020", "note": note, "budget": budget, "unit": study.unit,
+        "kinds": {
+            kind: {
+                name: {
+                    "pairs": own.pairs, "matches": _plain(own.matches),
+                    "errors": _plain(own.errors), "within": _plain(own.within),
+                    "thresholds": list(own.thresholds), "wild": _plain([own.wild])[0],
+                }
+                for name, own in study.summaries(kind).items()
+            }
+            for kind in KINDS
+        },
+    }  # fmt: skip
+
+
+def _plain(values: Any) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]

@@ -53,7 +53,7 @@ def test_a_volume_shows_the_points_near_its_middle_planes():
     grid = Grid((20, 30, 40), (1.0, 1.0, 2.0))
     volume = Image(np.random.default_rng(0).normal(size=grid.shape), grid)
     centre = grid.centre
-    points = np.array([centre, centre + [0, 0, 15], centre + [15, 0, 0]])
+    points = centre + np.array([[0, 0, 0], [0, 0, 15], [15, 0, 0]])
     figure = draw_matches(volume, volume, Matches(points, points))
     shown = [len(dots(axes)[0]) for axes in figure.axes]
     assert shown == [2, 2, 3, 3, 2, 2]  # axial, coronal, sagittal; fixed and moving

@@ -14,6 +14,7 @@ from anatomark.datasets.importers.chest_xray import import_chest_xray
 from anatomark.datasets.importers.common import Common, PathLike
 from anatomark.datasets.importers.csv_table import import_csv
 from anatomark.datasets.importers.hand_xray import import_hand_xray
+from anatomark.datasets.importers.images import import_images
 from anatomark.datasets.importers.isbi2015 import import_isbi2015
 from anatomark.datasets.importers.jsrt import import_jsrt
 from anatomark.datasets.importers.slicer import import_slicer
@@ -62,5 +63,6 @@ IMPORTERS: Mapping[str, Importer] = {
     "chest-xray": Importer(import_chest_xray, "chest X-rays: CXR_png and one .txt a case"),
     "jsrt": Importer(import_jsrt, "JSRT chest X-rays: images and tables of contours"),
     "slicer": Importer(import_slicer, "images with .mrk.json or .fcsv of the same name"),
+    "images": Importer(import_images, "a folder of images without landmarks, for matching"),
     "csv": Importer(import_csv, "images and CSV tables: long, wide, a list, or one an image"),
 }

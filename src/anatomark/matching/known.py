@@ -63,8 +63,8 @@ class KnownPair:
         At the centres of evenly spread body voxels of the fixed image, at most 4000.
         """
         index = np.argwhere(body_of(self.fixed))
-        index = index[:: max(len(index) // _SAMPLES, 1)][:, ::-1].astype(np.float64)
-        points = self.fixed.grid.to_world(index)
+        some = index[:: max(len(index) // _SAMPLES, 1)][:, ::-1].astype(np.float64)
+        points = self.fixed.grid.to_world(some)
         return np.asarray(np.linalg.norm(self.to_moving(points) - points, axis=1))
 
 

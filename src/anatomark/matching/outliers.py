@@ -104,7 +104,7 @@ def _ransac(
         if (again == good).all():
             break
         good = again
-    return good
+    return np.asarray(good, bool)
 
 
 def _apart(
@@ -180,7 +180,7 @@ def _smooth(
         if (again == good).all():
             break
         good = again
-    return good
+    return np.asarray(good, bool)
 
 
 def _near(points: FloatArray, good: Mask, count: int) -> NDArray[np.intp]:

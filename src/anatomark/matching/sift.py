@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def opencv() -> ModuleType:
         import cv2
     except ImportError:
         raise UsageError("this matcher needs OpenCV", fix="pip install 'anatomark[sift]'") from None
-    return cast("ModuleType", cv2)
+    return cv2
 
 
 def _check(fixed: Image, moving: Image) -> None:

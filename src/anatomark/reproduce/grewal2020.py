@@ -101,7 +101,10 @@ def reproduce(
     }
     study = compare_matchers(matchers, _images(cohort), seed=seed)
     progress(2, 2)
-    save_picture(draw_errors({**study.errors}, unit=study.unit), folder / "errors.png")
+    save_picture(
+        draw_errors({str(k): v for k, v in study.errors.items()}, unit=study.unit),
+        folder / "errors.png",
+    )
     said = about({"": cohort}, data)
     tables = [_table1(study), *(_near(study, kind) for kind in KINDS)]
     done = Reproduced("Grewal 2020", tables, _verdict(study), said, _record(study, said, budget))

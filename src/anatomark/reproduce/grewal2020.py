@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from anatomark.data import Case, Cohort, Image
-from anatomark.datasets.phantoms import PHANTOMS
-from anatomark.geometry import Grid
+from anatomark.data import Cohort, Image
+from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.io.cohorts.cases import load_sample
-from anatomark.io.cohorts.files import read_cohort, write_cohort
-from anatomark.io.images.reading import write_image
+from anatomark.io.cohorts.files import read_cohort
 from anatomark.matching.errors import ErrorSummary, error_rows
 from anatomark.matching.known import KINDS, Kind
 from anatomark.matching.matcher import LearntMatcher, Matching
@@ -63,8 +61,7 @@ TABLE1: Mapping[str, Mapping[Kind, tuple[str, str]]] = {
 }
 #: More than 99 % of the matches of the proposed approach are so near (mm).
 NEAR: Mapping[Kind, float] = {"intensity": 2.0, "affine": 4.0, "elastic": 8.0}
-SMALL_CASES, SMALL_SHAPE = 40, (40, 160, 160)
-_LEVELS = (0.35, 0.5, 0.65)  # of the height of a phantom: its slices
+SMALL_CASES, SMALL_SHAPE = 60, (256, 256)
 _SMALL_TRAINING = {
     "epochs": 8, "steps_per_epoch": 80, "validate_every": 2, "schedule": "cosine",
     "warmup_steps": 20, "ema": 0.99,
@@ -122,7 +119,7 @@ def recipe_of(budget: Budget, seed: int) -> Recipe:
     record = read_recipe("grewal2020").complete()
     record |= {"seed": seed}
     if budget == "small":
-        record["grid"] |= {"size": [96, 96], "spacing": 2.0}
+        record["grid"] |= {"size": [128, 128], "spacing": 1.5}
         record["settings"] |= _SMALL_SETTINGS
         record["training"] |= _SMALL_TRAINING
     return parse_recipe(record)
@@ -134,36 +131,11 @@ def _cohort(folder: Path, data: Any, budget: Budget, seed: int) -> Cohort:
     place = folder / "phantoms"
     if not (place / "cohort.toml").is_file():
         paper = budget == "paper"
-        _write_slices(place, 222 if paper else SMALL_CASES, None if paper else SMALL_SHAPE, seed)
+        write_phantoms(
+            "abdomen", place, cases=222 if paper else SMALL_CASES, seed=seed + 9000,
+            split="0.6,0.15,0.25", shape=None if paper else SMALL_SHAPE,
+        )  # fmt: skip
     return read_cohort(place, check=False)
-
-
-def _write_slices(place: Path, count: int, shape: Any, seed: int) -> None:
-    """Axial slices of abdominal phantoms as 2D images; those of one phantom are one patient."""
-    (place / "images").mkdir(parents=True, exist_ok=True)
-    cases, phantom = [], PHANTOMS["abdomen"]
-    for number in range(count):
-        sample = phantom.draw(seed + 9000 + number, shape or phantom.shape).samples[0]
-        part = number / count
-        split = "train" if part < 0.6 else "val" if part < 0.7 else "test"
-        for level in _LEVELS:
-            image = axial_slice(sample.image, level)
-            name = f"abdomen_{number:03d}_{round(100 * level)}"
-            write_image(image, place / "images" / f"{name}.mha")
-            path = place / "images" / f"{name}.mha"
-            cases.append(Case(name, path, patient=f"abdomen_{number:03d}", split=split))
-    cohort = Cohort(place, tuple(cases), {}, about={"source": "anatomark phantom"})
-    write_cohort(cohort, place)
-
-
-def axial_slice(volume: Image, level: float) -> Image:
-    """The slice at this part of the height, as a 2D image: x and y stay where they are."""
-    row = min(int(level * volume.grid.shape[0]), volume.grid.shape[0] - 1)
-    grid = Grid(
-        volume.grid.shape[1:], volume.grid.spacing[:2], volume.grid.origin[:2],
-        unit=volume.grid.unit,
-    )  # fmt: skip
-    return Image(np.ascontiguousarray(volume.array[row]), grid)
 
 
 def _images(cohort: Cohort) -> list[Image]:

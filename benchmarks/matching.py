@@ -1,0 +1,96 @@
+"""Matchers on known pairs of a cohort's test slices, and the time that a pair takes.
+
+    python benchmarks/matching.py COHORT [MATCHER ...] [--add VALUE] [--out DIR] [--every N]
+
+A MATCHER is a shipped model, a run folder or file, or sift, sift-ratio, rootsift. ``--add -1024``
+is for slices stored as HU + 1024. Times are of 512×512 pairs with at most 400 landmarks each, in
+the same run, as ratios to SIFT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def main(cohort_path: str, names: list[str], add: float, out: Path | None, every: int) -> None:
+    from anatomark import load_sample, read_cohort, save_picture
+    from anatomark.matching.errors import error_rows
+    from anatomark.matching.known import KINDS
+    from anatomark.matching.named import matcher_named
+    from anatomark.matching.pictures import draw_errors
+    from anatomark.matching.study import compare_matchers
+    from anatomark.models.device import keep_freed_memory
+
+    keep_freed_memory()
+    cohort = read_cohort(cohort_path).select(split="test")
+    images = []
+    for case in cohort.cases[::every]:
+        image = load_sample(cohort, case, grey=True).image
+        images.append(image.with_array(image.array.astype(np.float32) + np.float32(add)))
+    matchers = {name: matcher_named(name) for name in names}
+    study = compare_matchers(matchers, images, seed=100)
+    record: dict[str, Any] = {"slices": len(images), "kinds": {}}
+    for kind in KINDS:
+        low, middle, high = np.percentile(study.moved[kind], (25, 50, 75))
+        print(f"\n{kind}: points of the body move {middle:.1f} ({low:.1f}–{high:.1f}) {study.unit}")
+        head, rows = error_rows(study.summaries(kind))
+        print(" | ".join(head))
+        for row in rows:
+            print(" | ".join(row))
+        record["kinds"][kind] = {
+            name: {"matches": own.matches, "errors": own.errors, "within": own.within,
+                   "wild": own.wild}
+            for name, own in study.summaries(kind).items()
+        }  # fmt: skip
+    record["seconds"] = timed(matchers, images[0])
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "matching.json").write_text(json.dumps(record, indent=1))
+        curves = {str(kind): errors for kind, errors in study.errors.items()}
+        save_picture(draw_errors(curves, unit=study.unit), out / "errors.png")
+
+
+def timed(matchers: dict[str, Any], image: Any) -> dict[str, float]:
+    """Median seconds of a 512×512 pair, of each matcher in turn."""
+    from anatomark.matching.known import known_pair
+    from anatomark.matching.matcher import LearntMatcher
+
+    full = [max(512 - n, 0) for n in image.grid.size_xyz]
+    low = float(image.array.min())
+    image = image.pad([n // 2 for n in full], [n - n // 2 for n in full], value=low)
+    image = image.crop([0, 0], [512, 512])
+    pair = known_pair(image, "affine", seed=1)
+    for matcher in matchers.values():
+        if isinstance(matcher, LearntMatcher):
+            object.__setattr__(matcher.model.method.config, "most_landmarks", 400)
+        matcher.match(pair.fixed, pair.moving)  # warm up
+    times: dict[str, list[float]] = {name: [] for name in matchers}
+    for _ in range(7):
+        for name, matcher in matchers.items():
+            start = time.perf_counter()
+            matcher.match(pair.fixed, pair.moving)
+            times[name].append(time.perf_counter() - start)
+    middle = {name: statistics.median(own) for name, own in times.items()}
+    base = middle.get("sift", min(middle.values()))
+    print("\nseconds of a 512×512 pair:")
+    for name, seconds in middle.items():
+        print(f"{name}: {seconds:.2f} s, {seconds / base:.1f} × sift")
+    return middle
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cohort")
+    parser.add_argument("matchers", nargs="*", default=["ct-slices", "sift", "sift-ratio"])
+    parser.add_argument("--add", type=float, default=0.0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--every", type=int, default=1)
+    given = parser.parse_args()
+    main(given.cohort, given.matchers, given.add, given.out, given.every)

@@ -23,6 +23,7 @@ from anatomark.registration.parameters import adapt, change, flat, normal, pseud
 
 _ROUNDS = 100
 _STILL = 1e-10  # of the extent of the points: a step that moves them by less is the last
+_SINGULAR = 1e12  # ratio of variances that is taken for infinite
 _SHORTEST = 1e-6  # of a step that is halved until it helps
 
 
@@ -112,13 +113,17 @@ class _Unequal:
 
     def _precision(self, found: Affine) -> FloatArray:
         joint = self.other + found.matrix @ self.own @ found.matrix.T
-        least = np.linalg.eigvalsh(joint)
-        if (least[:, 0] <= 1e-12 * least[:, -1]).any():
+        try:
+            precision = np.linalg.inv(joint)
+        except np.linalg.LinAlgError:
+            joint, precision = np.ones_like(joint), np.full_like(joint, np.inf)
+        size = np.trace(joint, axis1=1, axis2=2) * np.trace(precision, axis1=1, axis2=2)
+        if not (size < _SINGULAR).all():
             raise RegistrationError(
                 "a pair has no uncertainty along some axis, so it would count infinitely",
                 fix="give every axis some variance on one side, or leave the covariances out",
             )
-        return np.asarray(np.linalg.inv(joint) * self.weights[:, None, None])
+        return np.asarray(precision * self.weights[:, None, None])
 
     def _cost(self, found: Affine, precision: FloatArray) -> float:
         miss = self.target - found(self.source)

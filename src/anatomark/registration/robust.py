@@ -24,6 +24,8 @@ from anatomark.registration.parameters import change, normal, pseudo_inverse
 from anatomark.registration.points import fit_points
 
 _ROUNDS = 50
+_ASKED, _FINAL = 128, 32
+_STEADY = 1e-2  # of the median distance: a start for what follows needs no more
 # Of normal errors with standard deviation 1 along each of D axes: the median distance, and the
 # cut of Tukey's weights at which a mean is 95 % as efficient as least squares.
 _MEDIAN = {2: 1.17741, 3: 1.53817}
@@ -93,7 +95,9 @@ def fit_reweighted(
     found = Affine(*fit_closed(source, target, share, kind))
     for _ in range(_ROUNDS):
         apart = np.maximum(np.linalg.norm(target - found(source), axis=1), 1e-9)
-        found = Affine(*fit_closed(source, target, share / apart, kind))
+        before, found = found, Affine(*fit_closed(source, target, share / apart, kind))
+        if np.abs(found(source) - before(source)).max() <= _STEADY * np.median(apart):
+            break
     near = np.linalg.norm(target - found(source), axis=1) < _cut(source, target, found, share > 0)
     near &= share > 0
     if near.sum() < least_pairs(kind, source.shape[1]):
@@ -126,13 +130,28 @@ def _consensus(
     allowed = np.flatnonzero(weights > 0)
     chosen = allowed[_samples(len(allowed), least_pairs(kind, source.shape[1]), draws, seed)]
     matrix, offset = fit_closed(source[chosen], target[chosen], np.ones(chosen.shape), kind)
-    mapped = source @ np.swapaxes(matrix, -1, -2) + offset[:, None]
-    mapped -= target
-    apart = np.sqrt(np.einsum("knd,knd->kn", mapped, mapped))
-    near = (apart <= threshold_mm) & (weights > 0)
-    # Of samples with as many pairs, the one with the smaller distances.
-    score = near.sum(1) - np.where(near, apart, 0).sum(1) / (threshold_mm * (len(source) + 1))
-    return np.asarray(near[int(score.argmax())])
+    # Every map is asked about some pairs, the best of them about all: most maps are far off.
+    for asked, kept in ((allowed[:: len(allowed) // _ASKED + 1], _FINAL), (allowed, 1)):
+        squared = _squared(source[asked], target[asked], matrix, offset)
+        # A pair costs its squared distance, a wrong one no more than the threshold's (MSAC).
+        cost = np.minimum(squared, threshold_mm**2).sum(1)
+        best = np.argsort(cost, kind="stable")[:kept]
+        matrix, offset = matrix[best], offset[best]
+    near = np.zeros(len(source), bool)
+    near[allowed] = squared[best[0]] <= threshold_mm**2
+    return near
+
+
+def _squared(
+    source: FloatArray, target: FloatArray, matrix: FloatArray, offset: FloatArray
+) -> FloatArray:
+    """Squared distances ``(K, N)`` of N pairs under K maps."""
+    total = np.zeros((len(matrix), len(source)))
+    for axis in range(source.shape[1]):
+        miss = matrix[:, axis] @ source.T
+        miss += offset[:, axis, None] - target[:, axis]
+        total += miss * miss
+    return total
 
 
 def _samples(count: int, size: int, draws: int, seed: int) -> NDArray[np.int64]:
@@ -179,7 +198,7 @@ def _settle(
         apart = np.linalg.norm(target - found(source), axis=1)
         far = apart / cut
         new = np.where((apart <= threshold_mm) & (weights > 0), _tukey(far), 0.0)
-        if (new > 0).sum() < least or np.allclose(new, tukey, atol=1e-9):
+        if (new > 0).sum() < least or np.allclose(new, tukey, atol=1e-6):
             break
         tukey = new
         found = Affine(*fit_closed(source, target, weights * tukey, kind))

@@ -27,6 +27,12 @@ def ellipsoid(grid, half_axes, offset=0.0):
     return Image(((away**2).sum(-1) <= 1).T, grid)
 
 
+def to_sphere(grid):
+    """Grey image: minus the distance from the middle, in mm."""
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.size_xyz], indexing="ij"), -1)
+    return Image(-np.linalg.norm(grid.to_world(index * 1.0) - grid.centre, axis=-1).T, grid)
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_the_surface_of_a_sphere_is_where_the_sphere_is(dim, mirrored):
@@ -54,9 +60,7 @@ def test_an_ellipsoid_lies_along_the_axes_of_the_world():
 def test_a_grey_image_has_its_surface_between_voxels():
     """A distance map makes the sphere exact to a hundredth of a voxel."""
     grid = oblique(3)
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.size_xyz], indexing="ij"), -1)
-    height = 20 - np.linalg.norm(grid.to_world(index.astype(float)) - grid.centre, axis=-1)
-    mesh = surface_of(Image(height.T, grid), level=0.0)
+    mesh = surface_of(to_sphere(grid), level=-20.0)
     radius = np.linalg.norm(mesh.vertices_mm - grid.centre, axis=1)
     np.testing.assert_allclose(radius, 20, atol=0.03)
     away = (mesh.vertices_mm - grid.centre) / radius[:, None]
@@ -128,12 +132,10 @@ def test_nearest_faces_are_those_of_a_search_through_all():
 
 
 def test_spheres_in_each_other():
-    grid = oblique(3, spacing=(0.8, 0.8, 0.9))
-    grid = Grid((70, 80, 90), grid.spacing, grid.origin, grid.direction)
-    inner, outer = (surface_of(ellipsoid(grid, r)) for r in (15.0, 18.0))
+    height = to_sphere(oblique(3))
+    inner, outer = (surface_of(height, level=-radius) for radius in (15.0, 18.0))
     found = surface_distances(inner, outer)
-    assert found.mean_mm == pytest.approx(3, abs=0.1)
-    assert found.hd95_mm == pytest.approx(3, abs=0.5)
+    np.testing.assert_allclose([found.mean_mm, found.rms_mm, found.hd95_mm], 3, atol=0.05)
     assert surface_distances(inner, inner).max_mm == pytest.approx(0, abs=1e-9)
 
 
@@ -145,7 +147,8 @@ def test_each_part_counts_by_its_area_and_both_ways_are_told():
         np.vstack([far.faces, [[4, 5, 6]]]),
     )
     found = surface_distances(corner, near)
-    assert found.mean_mm == pytest.approx(4 / 2 + found.b_to_a_mm.mean() / 2, abs=0.01)
+    # Back, the corners of two triangles count twice: (2 · 0 + 4 + 2 · 4 + 4) / 6.
+    assert found.mean_mm == pytest.approx((4 + 16 / 6) / 2, abs=0.001)
     assert found.max_mm == pytest.approx(4)
     assert found.hd95_mm == pytest.approx(4)
     np.testing.assert_allclose(found.a_to_b_mm, [4, 4, 4, 4, 0, 0, 0], atol=1e-12)

@@ -30,7 +30,7 @@ def dice(fixed: Image, moving: Image, *, push: Map | None = None) -> float:
     if (other.max(0) < own[0]).any() or (other.min(0) > own[1]).any():
         return 0.0
     grid = _around(fixed.grid, np.vstack([*own, other]))
-    still = resample(Image(first, fixed.grid), grid).array > 0
+    still = resample(Image(first, fixed.grid), grid).array >= 0.5
     # Linear and then halved: nearest neighbours would give voxels of thick slices corners.
     moved = resample(Image(second, moving.grid), grid, push=push).array >= 0.5
     return float(2 * (still & moved).sum() / (still.sum() + moved.sum()))

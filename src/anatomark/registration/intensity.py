@@ -17,7 +17,13 @@ from anatomark.errors import LossWarning, RegistrationError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.transforms.itk_transforms import from_sitk, simplified, to_sitk
 from anatomark.maps import Affine, Chain, Map
-from anatomark.registration.itk_images import check_images, check_overlap, sitk_image, sitk_mask
+from anatomark.registration.itk_images import (
+    check_images,
+    check_overlap,
+    folds,
+    sitk_image,
+    sitk_mask,
+)
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.mutual import BINS, Judge, coarser, factor_for
 from anatomark.registration.results import Progress, Registration, Stage, judged
@@ -35,15 +41,18 @@ class Settings:
     """How long and how closely to look; the defaults suit volumes of 64³ to 256³.
 
     ``coarse`` are factors by which voxels are larger, level after level; ``samples`` how many
-    voxels a level draws; ``iterations`` of each level; ``node_mm`` the distance of B-spline nodes
-    (an eighth of the image without one); ``voxels`` the most that the finest level has. The same
-    ``seed`` and ``threads=1`` give the same result to the last bit; more threads add in any order.
+    voxels a level draws; ``iterations`` those of each level. A B-spline, whose cost grows with
+    samples × nodes, has fewer of both, and leaves the coarsest level to the stages before it;
+    ``node_mm`` is the distance of its nodes (a sixth of the image without one). ``voxels`` is the
+    most that the finest level has. The same ``seed`` and ``threads=1`` give the same result to the
+    last bit; more threads add in any order.
     """
 
     coarse: tuple[int, ...] = (4, 2, 1)
     samples: int = 20_000
     iterations: int = 100
-    spline_iterations: int = 30
+    spline_samples: int = 6_000
+    spline_iterations: int = 20
     node_mm: float | None = None
     voxels: int = 4_000_000
     seed: int = 1
@@ -143,17 +152,7 @@ class _Run:
         shares = [self.judge.share(t) for t in (before, self._itk(after))]
         if shares[1] < _HALVES * shares[0]:
             return f"tore the images apart ({shares[1]:.0%} overlap, from {shares[0]:.0%})"
-        return "folds" if self._folds(after) else ""
-
-    def _folds(self, pull: Map) -> bool:
-        if isinstance(pull, Affine):
-            return pull.mirrors != self.pull.mirrors
-        index = np.stack(
-            np.meshgrid(*[np.linspace(0, n - 1, 20) for n in self.fixed.grid.size_xyz]), -1
-        )
-        points = self.fixed.grid.to_world(index.reshape(-1, self.fixed.grid.dimension))
-        signs = np.linalg.det(pull.jacobian(points))
-        return bool(signs.min() <= 0 < signs.max())
+        return "folds" if folds(after, self.fixed.grid) else ""
 
     def finish(self, start: Map, pairs: Pairs | None) -> Registration:
         kept = any(stage.kept for stage in self.done)
@@ -182,7 +181,7 @@ class _Run:
         """A transform to be applied before ``before``, with iterations and reason to stop."""
         transform = self._first(name)
         iterations, stopped = 0, ""
-        for level, factor in enumerate(self.settings.coarse):
+        for level, factor in enumerate(self._levels(name)):
             fixed, moving = (coarser(image, factor) for image in self.images)
             method = self._method(name, fixed)
             method.SetMovingInitialTransform(before)
@@ -193,12 +192,15 @@ class _Run:
             stopped = method.GetOptimizerStopConditionDescription()
         return transform, iterations, stopped
 
+    def _levels(self, name: StageName) -> tuple[int, ...]:
+        return self.settings.coarse[-2:] if name == "bspline" else self.settings.coarse
+
     def _first(self, name: StageName) -> Any:
         import SimpleITK as sitk
 
         dim, grid = self.fixed.grid.dimension, self.fixed.grid
         if name == "bspline":
-            node = self.settings.node_mm or float(grid.extent.max()) / 8
+            node = self.settings.node_mm or float(grid.extent.max()) / 6
             mesh = [max(round(float(e) / node), 1) for e in grid.extent]
             return sitk.BSplineTransformInitializer(self.images[0], mesh, 3)
         kinds = {
@@ -222,7 +224,8 @@ class _Run:
 
         settings, method = self.settings, sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(BINS)
-        share = min(settings.samples / fixed.GetNumberOfPixels(), 1.0)
+        samples = settings.spline_samples if name == "bspline" else settings.samples
+        share = min(samples / fixed.GetNumberOfPixels(), 1.0)
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(share, settings.seed)
         method.SetInterpolator(sitk.sitkLinear)
@@ -255,7 +258,7 @@ class _Run:
     def _report(self, method: Any, name: StageName, level: int) -> None:
         import SimpleITK as sitk
 
-        progress, levels = self.progress, len(self.settings.coarse)
+        progress, levels = self.progress, len(self._levels(name))
         if progress is None:
             return
         most = self.settings.spline_iterations if name == "bspline" else self.settings.iterations

@@ -99,6 +99,12 @@ def overlap(
     return float(inside.mean())
 
 
+def folds(pull: Map, grid: Grid) -> bool:
+    """Whether a map turns some parts of the image inside out and others not: it has no inverse."""
+    sizes = np.linalg.det(pull.jacobian(_probes(grid)))
+    return bool(sizes.min() <= 0 < sizes.max() or not sizes.any())
+
+
 def _probes(grid: Grid) -> Any:
     axes = [np.linspace(0, n - 1, min(n, _PROBES)) for n in grid.size_xyz]
     index = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dimension)

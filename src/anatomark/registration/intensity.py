@@ -44,8 +44,8 @@ class Settings:
     voxels a level draws; ``iterations`` those of each level. A B-spline, whose cost grows with
     samples × nodes, has fewer of both, and leaves the coarsest level to the stages before it;
     ``node_mm`` is the distance of its nodes (a sixth of the image without one). ``voxels`` is the
-    most that the finest level has. The same ``seed`` and ``threads=1`` give the same result to the
-    last bit; more threads add in any order.
+    most that the finest level has. The same ``seed`` and ``threads=1`` give the same result but
+    for the rounding of its last digit; more threads add in any order, which optimisers magnify.
     """
 
     coarse: tuple[int, ...] = (4, 2, 1)

@@ -71,7 +71,9 @@ class Judge:
         method.SetMetricAsMattesMutualInformation(BINS)
         method.SetMetricFixedMask(mask)
         method.SetInterpolator(sitk.sitkLinear)
-        method.SetInitialTransform(pull)
+        # As the one to optimise, a field would have to lie on the voxels of the fixed image.
+        method.SetMovingInitialTransform(pull)
+        method.SetInitialTransform(sitk.TranslationTransform(self.fixed.GetDimension()))
         if self.threads is not None:
             method.SetNumberOfThreads(self.threads)
         return -float(method.MetricEvaluate(self.fixed, self.moving))

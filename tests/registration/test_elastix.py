@@ -16,6 +16,9 @@ from anatomark.registration import elastix
 from anatomark.registration.elastix import ElastixSettings, refine_with_points
 from anatomark.registration.landmarks import Pairs
 
+# ITK's own parts warn while they are loaded.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 SMALL = ElastixSettings(levels=2, iterations=60, samples=800, points=0.2, threads=1)
 GRID = Grid((40, 48), [1.5, 1.2], origin=[100.0, -40.0], direction=[[0.8, -0.6], [0.6, 0.8]])
 ALONG = GRID.direction[:, 0]  # the world direction in which the stripes below are uniform
@@ -34,7 +37,6 @@ def pairs(shift_mm):
 
 
 def itk_or_skip():
-    pytest.importorskip("itk")
     try:
         elastix._itk()
     except RegistrationError:

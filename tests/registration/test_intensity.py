@@ -85,7 +85,8 @@ def test_it_goes_on_from_a_map_of_landmarks_that_are_a_little_off():
 
 def bent():
     knots = GRID.to_world([[5.0, 5.0], [65.0, 5.0], [5.0, 58.0], [65.0, 58.0], [36.0, 32.0]])
-    goals = [*knots, [0.0, 0.0], [0, 0], [0, 0], [0, 0], [4.0, 3.0]]
+    goals = knots.copy()
+    goals[-1] += [4.0, 3.0]
     return ThinPlate(knots, goals)  # from fixed to moving points
 
 
@@ -165,7 +166,7 @@ def test_masks_tell_where_to_look():
     mask = Image(index > 32, GRID)
     result = refine(FIXED, moving, stages=["rigid"], fixed_mask=mask, settings=SMALL)
     where = GRID.to_world([[50.0, 30.0]])
-    np.testing.assert_allclose(result.map([*where, 3.0, 2.0]), where, atol=0.3)
+    np.testing.assert_allclose(result.map(where + np.array([3.0, 2.0])), where, atol=0.3)
 
 
 def test_what_cannot_be_compared_is_refused():

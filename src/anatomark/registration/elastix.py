@@ -8,6 +8,7 @@ reads and the B-spline it returns.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from anatomark.registration.results import Progress, Registration, Stage, judged
 from anatomark.sampling import resample
 
 _STAGE = "elastix"
+_NEEDED = ("ParameterObject", "elastix_registration_method", "image_from_array", "PyBuffer")
 _MARGIN = 0.1  # of the extent, by which the moving image is shown beyond the fixed one
 
 
@@ -94,10 +96,15 @@ def refine_with_points(
 
 
 def _itk() -> Any:
+    # ITK loads its parts as they are asked for, and they warn; where warnings are errors, the
+    # process would end in its C code. So all that is needed is asked for here.
     try:
-        import itk
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import itk
 
-        _ = itk.elastix_registration_method
+            for name in _NEEDED:
+                getattr(itk, name)
     except (ImportError, AttributeError):
         raise RegistrationError(
             "corresponding points in a deformable registration need itk-elastix, which is missing",
@@ -146,7 +153,8 @@ def _run(
     }
     if settings.threads is not None:
         given["number_of_threads"] = settings.threads
-    with tempfile.TemporaryDirectory(prefix="anatomark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="anatomark-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         names = [_written(Path(folder) / f"{i}.txt", p) for i, p in enumerate(points)]
         try:
             _, result = itk.elastix_registration_method(

@@ -15,6 +15,7 @@ import numpy as np
 from anatomark.data import Image
 from anatomark.errors import LossWarning, RegistrationError
 from anatomark.geometry import FloatArray, Grid
+from anatomark.io.transforms.itk_files import simpleitk
 from anatomark.io.transforms.itk_transforms import from_sitk, simplified, to_sitk
 from anatomark.maps import Affine, Chain, Map
 from anatomark.registration.itk_images import (
@@ -196,14 +197,14 @@ class _Run:
         return self.settings.coarse[-2:] if name == "bspline" else self.settings.coarse
 
     def _first(self, name: StageName) -> Any:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         dim, grid = self.fixed.grid.dimension, self.fixed.grid
         if name == "bspline":
             node = self.settings.node_mm or float(grid.extent.max()) / 6
             mesh = [max(round(float(e) / node), 1) for e in grid.extent]
             return sitk.BSplineTransformInitializer(self.images[0], mesh, 3)
-        kinds = {
+        kinds: dict[tuple[str, int], Any] = {
             ("rigid", 2): sitk.Euler2DTransform, ("rigid", 3): sitk.Euler3DTransform,
             ("affine", 2): lambda: sitk.AffineTransform(2),
             ("affine", 3): lambda: sitk.AffineTransform(3),
@@ -220,7 +221,7 @@ class _Run:
         return self.fixed_mask.grid.to_world(index)
 
     def _method(self, name: StageName, fixed: Any) -> Any:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         settings, method = self.settings, sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(BINS)
@@ -256,7 +257,7 @@ class _Run:
         method.SetOptimizerScalesFromPhysicalShift()
 
     def _report(self, method: Any, name: StageName, level: int) -> None:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         progress, levels = self.progress, len(self._levels(name))
         if progress is None:

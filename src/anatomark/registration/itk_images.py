@@ -9,6 +9,7 @@ import numpy as np
 from anatomark.data import Image
 from anatomark.errors import RegistrationError
 from anatomark.geometry import Grid
+from anatomark.io.transforms.itk_files import simpleitk
 from anatomark.maps import Map
 
 _PROBES = 24  # an axis, at which the overlap is measured
@@ -17,7 +18,7 @@ _LEAST_OVERLAP = 0.01  # of the fixed image (or its mask)
 
 def sitk_image(image: Image) -> Any:
     """The image as float32 in SimpleITK, where it is in the world (LPS)."""
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     picture = sitk.GetImageFromArray(np.ascontiguousarray(image.array, np.float32))
     place(picture, image.grid)
@@ -26,7 +27,7 @@ def sitk_image(image: Image) -> Any:
 
 def sitk_mask(mask: Image) -> Any:
     """Voxels above 0 as an 8-bit mask in SimpleITK."""
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     picture = sitk.GetImageFromArray(np.ascontiguousarray(mask.array > 0).astype(np.uint8))
     place(picture, mask.grid)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.geometry import Grid
+from anatomark.io.transforms.itk_files import simpleitk
 
 BINS = 32
 _FEWEST = 200  # samples that a comparison may rest on
@@ -24,7 +25,7 @@ class Judge:
     def __init__(
         self, fixed: Any, moving: Any, fixed_mask: Any, moving_mask: Any, *, threads: int | None
     ) -> None:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         self.fixed, self.moving, self.threads = fixed, moving, threads
         everywhere = sitk.Image(fixed.GetSize(), sitk.sitkUInt8) + 1
@@ -41,7 +42,7 @@ class Judge:
 
     def pair(self, first: Any, second: Any) -> tuple[float, float] | None:
         """Mutual information in nats under two transforms; none where they share too little."""
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         common = self._shown(first) * self._shown(second)
         if int(sitk.GetArrayViewFromImage(common).sum()) < _FEWEST:
@@ -50,7 +51,7 @@ class Judge:
 
     def share(self, pull: Any) -> float:
         """The share of the fixed image (its mask) that a transform brings into the moving one."""
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         shown, own = (
             int(sitk.GetArrayViewFromImage(i).sum()) for i in (self._shown(pull), self.own)
@@ -58,14 +59,14 @@ class Judge:
         return shown / max(own, 1)
 
     def _shown(self, pull: Any) -> Any:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         return self.own * sitk.Resample(
             self.other, self.fixed, pull, sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8
         )
 
     def _value(self, pull: Any, mask: Any) -> float:
-        import SimpleITK as sitk
+        sitk = simpleitk()
 
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(BINS)
@@ -84,7 +85,7 @@ def coarser(image: Any, factor: int) -> Any:
 
     Axes that are coarse already stay; values are means, so that nothing is aliased.
     """
-    import SimpleITK as sitk
+    sitk = simpleitk()
 
     return sitk.BinShrink(image, shrinks(image.GetSize(), image.GetSpacing(), factor))
 

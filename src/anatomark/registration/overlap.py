@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from anatomark.data import Image
 from anatomark.errors import GeometryError, RegistrationError
@@ -36,7 +36,7 @@ def dice(fixed: Image, moving: Image, *, push: Map | None = None) -> float:
     return float(2 * (still & moved).sum() / (still.sum() + moved.sum()))
 
 
-def _filled(mask: Image, side: str) -> FloatArray:
+def _filled(mask: Image, side: str) -> NDArray[np.float32]:
     if mask.channels is not None:
         raise RegistrationError(f"the {side} mask has channels", fix="extract one first")
     inside = np.asarray(mask.array > 0, np.float32)
@@ -45,13 +45,13 @@ def _filled(mask: Image, side: str) -> FloatArray:
     return inside
 
 
-def _corner_indices(inside: FloatArray, *, last: bool = False) -> FloatArray:
+def _corner_indices(inside: NDArray[np.float32], *, last: bool = False) -> FloatArray:
     """Index x, y(, z) of the first or last voxel of the mask's box."""
     axes = np.nonzero(inside)[::-1]
     return np.array([a.max() if last else a.min() for a in axes], np.float64)
 
 
-def _outline(grid: Grid, inside: FloatArray) -> FloatArray:
+def _outline(grid: Grid, inside: NDArray[np.float32]) -> FloatArray:
     """World points on the outside of the mask's box, enough of them for a map that bends."""
     low, high = _corner_indices(inside) - 0.5, _corner_indices(inside, last=True) + 0.5
     axes = [np.linspace(a, b, 9) for a, b in zip(low, high, strict=True)]

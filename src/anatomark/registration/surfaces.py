@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,18 +105,21 @@ def _boxed(
     return low - 1.0, np.pad(part, 1, constant_values=below)
 
 
-def _marching(array: FloatArray, level: float) -> tuple[FloatArray, NDArray[np.int64]]:
-    from skimage.measure import marching_cubes
+def _skimage() -> Any:
+    """scikit-image, imported late because it takes long, and untyped because it hardly is typed."""
+    from skimage import measure
 
-    vertices, faces, _, _ = marching_cubes(array, level, allow_degenerate=False)
+    return measure
+
+
+def _marching(array: FloatArray, level: float) -> tuple[FloatArray, NDArray[np.int64]]:
+    vertices, faces, _, _ = _skimage().marching_cubes(array, level, allow_degenerate=False)
     return np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
 
 
 def _contours(array: FloatArray, level: float) -> tuple[FloatArray, NDArray[np.int64]]:
-    from skimage.measure import find_contours
-
     points, faces, count = [], [], 0
-    for contour in find_contours(array, level):
+    for contour in _skimage().find_contours(array, level):
         ring = contour[:-1]  # closed: the last point is the first
         here = count + np.arange(len(ring))
         points.append(ring)
@@ -215,7 +219,7 @@ def _to_simplices(points: FloatArray, corners: FloatArray) -> FloatArray:
     u, v = (bb * pa - ab * pb) / size, (aa * pb - ab * pa) / size
     above = np.linalg.norm(away - u[:, None] * a - v[:, None] * b, axis=1)
     inside = (u >= 0) & (v >= 0) & (u + v <= 1)
-    return np.where(inside, np.minimum(above, best), best)
+    return np.asarray(np.where(inside, np.minimum(above, best), best))
 
 
 def _to_segments(points: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:

@@ -168,7 +168,7 @@ def test_without_covariances_the_residuals_say_how_sure_a_map_is():
     rng = np.random.default_rng(5)
     source, asked = cloud(3, 20, seed=4), cloud(3, 5, seed=9)
     found, predicted = [], []
-    for _ in range(200):
+    for _ in range(800):
         fit = fit_points(source, source + rng.normal(size=source.shape) * 2, "rigid")
         found.append(fit.map(asked))
         predicted.append(fit.expected_error_mm(asked) ** 2)

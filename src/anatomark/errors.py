@@ -62,6 +62,10 @@ class TransformError(AnatomarkError):
     """A transform that cannot be read, written or inverted."""
 
 
+class RegistrationError(AnatomarkError):
+    """Points, surfaces or images that cannot be brought onto each other, with the reason."""
+
+
 class CohortError(AnatomarkError):
     """A cohort that is not sound; ``problems`` lists everything that was found, not the first."""
 

@@ -155,3 +155,24 @@ def matching_entropy(logits: Tensor, matched: Tensor) -> Tensor:
     count = matched[0].numel()
     often = matched.sum((1, 2), keepdim=True) / max(count, 1)
     return (entropy * torch.where(matched, 1 - often, often)).sum((1, 2)) / max(count, 1)
+
+
+def contrast(logits: Tensor, matched: Tensor) -> Tensor:
+    """How well each landmark's partners stand out among all, one value a pair of images.
+
+    ``logits`` and ``matched`` ``(B, K1, K2)``. Cross entropy of a softmax over the landmarks of the
+    other image, both ways, of those landmarks that have a partner. Grewal 2020 has no such term:
+    its hinge is a mean over all pairs, of which the few that are nearly right are a small part.
+    """
+    rows = _stands_out(logits, matched)
+    columns = _stands_out(logits.transpose(1, 2), matched.transpose(1, 2))
+    return (rows + columns) / 2
+
+
+def _stands_out(logits: Tensor, matched: Tensor) -> Tensor:
+    known = matched.any(2)
+    lowest = torch.finfo(logits.dtype).min / 2
+    partners = torch.where(matched, logits, logits.new_full((), lowest)).logsumexp(2)
+    missing = logits.logsumexp(2) - partners
+    kept = torch.where(known, missing, missing.new_zeros(()))
+    return kept.sum(1) / known.sum(1).clamp_min(1)

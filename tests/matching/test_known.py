@@ -145,7 +145,7 @@ def test_an_unknown_kind_is_refused():
     ("kind", "median", "low", "high"), [("affine", 29, 14, 51), ("elastic", 12, 9, 15)]
 )
 def test_real_slices_move_as_the_paper_says(real_data, kind, median, low, high):
-    # One map a slice is drawn: of few slices the quartiles say little. Elastic maps take their time.
+    # One map a slice: of few slices the quartiles say little. Elastic ones take their time.
     files = sorted((real_data / "ct_slices").glob("*.png"))[:: 1 if kind == "affine" else 8]
     pairs: list[KnownPair] = [
         known_pair(read_image(f, spacing=1.0), kind, seed=n) for n, f in enumerate(files)

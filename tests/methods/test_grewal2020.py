@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from anatomark.augment import AugmentConfig, draw, pull_points
-from anatomark.losses import descriptor_hinge, matching_entropy, pooled, saliency
+from anatomark.losses import contrast, descriptor_hinge, matching_entropy, pooled, saliency
 from anatomark.methods import MATCHERS, Batch
 from anatomark.methods.base import Places
 from anatomark.methods.grewal2020 import Grewal2020Config
@@ -82,6 +82,28 @@ def test_equation_3():
                     third -= positive / 20 * np.log(1 - p)
         assert float(hinge[row]) == pytest.approx(first + second, rel=1e-5)
         assert float(entropy[row]) == pytest.approx(third / 20, rel=1e-5)
+
+
+def test_contrast_is_a_softmax_over_the_other_image_both_ways():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 4, 5, generator=generator)
+    matched = torch.zeros(1, 4, 5, dtype=torch.bool)
+    matched[0, 0, 1] = matched[0, 2, 3] = matched[0, 2, 4] = True
+    shares = np.exp(logits[0].numpy().astype(float))
+    rows = [-np.log(shares[0, 1] / shares[0].sum()),
+            -np.log(shares[2, 3:5].sum() / shares[2].sum())]  # fmt: skip
+    columns = [-np.log(shares[i, j] / shares[:, j].sum()) for i, j in ((0, 1), (2, 3), (2, 4))]
+    wanted = (np.mean(rows) + np.mean(columns)) / 2
+    assert float(contrast(logits, matched)) == pytest.approx(wanted, rel=1e-5)
+    none = torch.zeros_like(matched)
+    assert float(contrast(logits, none)) == 0
+
+
+def test_the_published_loss_has_no_contrast():
+    method, other = made(2), made(2, contrast=0.5)
+    batch = batch_of(method, 2)
+    assert "contrast" not in method.losses(method(batch), batch)
+    assert other.losses(other(batch), batch)["contrast"].shape == (2, 1)
 
 
 def test_no_pair_at_all_is_no_division_by_zero():

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from anatomark.errors import TransformError
 from anatomark.geometry import FloatArray, restore
@@ -63,8 +64,8 @@ class ThinPlate(Map):
         return centre, float(np.abs(self.source_mm - centre).max()) or 1.0
 
     @cached_property
-    def _solution(self) -> FloatArray:
-        """``(N + D + 1, D)``: kernel weights, then offset and linear part, of the displacement."""
+    def _system(self) -> FloatArray:
+        """Symmetric, ``N + D + 1`` rows: kernel with smoothing, then offset and linear part."""
         centre, scale = self._frame
         points = (self.source_mm - centre) / scale
         n, dim = points.shape
@@ -81,9 +82,34 @@ class ThinPlate(Map):
         system = np.zeros((n + dim + 1, n + dim + 1))
         system[:n, :n] = _kernel_numpy(squared, dim) + self.smoothing * n * np.eye(n)
         system[:n, n:], system[n:, :n] = polynomial, polynomial.T
-        right = np.zeros((n + dim + 1, dim))
-        right[:n] = self.target_mm - self.source_mm
-        return np.linalg.solve(system, right)
+        return system
+
+    @cached_property
+    def _solution(self) -> FloatArray:
+        """``(N + D + 1, D)``: kernel weights, then offset and linear part, of the displacement."""
+        right = np.zeros((len(self._system), self.dimension))
+        right[: len(self.source_mm)] = self.target_mm - self.source_mm
+        return np.asarray(np.linalg.solve(self._system, right), np.float64)
+
+    def influence(self, points_mm: ArrayLike) -> FloatArray:
+        """How much each target point counts in where points ``(M, D)`` go, ``(M, N)``.
+
+        The map is ``influence(points) @ target_mm``; each row sums to 1.
+        """
+        centre, scale = self._frame
+        points = (np.asarray(points_mm, np.float64).reshape(-1, self.dimension) - centre) / scale
+        knots = (self.source_mm - centre) / scale
+        n = len(knots)
+        parts = np.empty((len(points), n))
+        step = max(_DISTANCES // n, 1)
+        for first in range(0, len(points), step):
+            some = points[first : first + step]
+            squared = ((some[:, None] - knots) ** 2).sum(-1)
+            basis = np.hstack(
+                [_kernel_numpy(squared, self.dimension), np.ones((len(some), 1)), some]
+            )
+            parts[first : first + step] = np.linalg.solve(self._system, basis.T)[:n].T
+        return parts
 
     @property
     def mirrors(self) -> bool:

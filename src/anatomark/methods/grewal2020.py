@@ -16,7 +16,7 @@ from torch import Tensor
 
 from anatomark.heads.pairing import Compared, Paired, Pairing, inverse_consistent
 from anatomark.heads.salient import Salient, between_voxels, salient, sampled
-from anatomark.losses import descriptor_hinge, matching_entropy, saliency
+from anatomark.losses import contrast, descriptor_hinge, matching_entropy, saliency
 from anatomark.methods.base import Batch, Matcher, MethodConfig, Places, body_of, pair_of
 from anatomark.networks.blocks import Norm
 from anatomark.networks.siamese import Described, SiameseUNet
@@ -42,6 +42,9 @@ class Grewal2020Config(MethodConfig):
     )
     positive_margin: float = Field(default=0.1, ge=0)
     negative_margin: float = Field(default=1.0, gt=0)
+    contrast: float = Field(
+        default=0.0, ge=0, description="Weight of a term that the paper has not: see losses.py."
+    )
     least_probability: float = Field(
         default=0.5, ge=0, lt=1, description="Below it, a place is no landmark."
     )
@@ -109,6 +112,8 @@ class Grewal2020(Matcher):
             ),
             "matching": matching_entropy(out.compared.logit, same),
         }  # fmt: skip
+        if config.contrast:
+            terms["contrast"] = config.contrast * contrast(out.compared.logit, same)
         return {name: value[:, None] for name, value in terms.items()}
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """Matching of tissue sections in different stains: how much of the target error it takes away.
 
-python benchmarks/histology.py FOLDER [MATCHER ...]     # default: ct-slices sift sift-ratio rootsift
+python benchmarks/histology.py FOLDER [MATCHER ...]   # default: ct-slices sift sift-ratio rootsift
 
 FOLDER has pairs as the CIMA data set keeps them: images, and CSV files of points (X, Y in pixels)
 of the same name. rTRE is the distance of a point from its partner, as a part of the image's

@@ -56,10 +56,11 @@ def test_points_move_the_result_where_intensity_sees_nothing():
     assert back.mean() == pytest.approx(4, abs=1)
 
 
-def test_the_spline_that_is_read_is_the_one_that_transformix_applies(monkeypatch):
+def test_the_spline_that_is_read_is_the_one_that_transformix_applies(monkeypatch, tmp_path):
     itk_or_skip()
     import itk
 
+    monkeypatch.chdir(tmp_path)  # transformix leaves files where it is called
     kept, read = [], elastix._spline
 
     def listen(result):

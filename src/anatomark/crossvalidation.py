@@ -63,6 +63,11 @@ def crossvalidate(
             "a recipe with [domains] cannot be cross-validated",
             fix="leave [domains] away: zhu2021 trains on a single domain too",
         )
+    if recipe.matches:
+        raise UsageError(
+            "a recipe of a method that matches images cannot be cross-validated",
+            fix="train it, and look at its model card",
+        )
     cohort = data if isinstance(data, Cohort) else read_cohort(data)
     folder, where = Path(out), machine or Machine()
     cases = _chosen(cohort, recipe)

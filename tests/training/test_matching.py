@@ -97,11 +97,19 @@ def test_a_body_has_its_holes_and_no_table():
     image = np.zeros((1, 20, 30), np.float32)
     image[0, 2:15, 3:20] = 0.8
     image[0, 6:9, 8:12] = 0.0  # air inside
-    image[0, 18, 2:28] = 0.9  # a table below
+    image[0, 18, 2:12] = 0.9  # the edge of a table
+    image[0, 5:10, 24:28] = 0.7  # an arm
     found = body(image, 0.5)
     assert found.shape == (1, 20, 30)
     assert found[0, 2:15, 3:20].all()
-    assert int(found.sum()) == 13 * 17
+    assert int(found.sum()) == 13 * 17 + 5 * 4
+
+
+def test_lungs_that_the_volume_cuts_are_body():
+    volume = np.zeros((1, 4, 20, 20), np.float32)
+    volume[0, :, 2:18, 2:18] = 0.8
+    volume[0, :, 6:12, 6:12] = 0.0  # open at both ends
+    assert body(volume, 0.5)[0, :, 2:18, 2:18].all()
 
 
 def test_nothing_above_the_threshold_is_no_body():
@@ -124,7 +132,7 @@ def test_images_are_matched_in_the_world(run, heads):
     cohort = read_cohort(heads)
     image = load_sample(cohort, cohort.cases[0], grey=True).image
     model = load_matcher(run.folder)
-    object.__setattr__(model.method.config, "least_probability", 0.0)
+    model.method.config = model.method.config.model_copy(update={"least_probability": 0.0})
     matcher = LearntMatcher(model, device="cpu")
     found = matcher.match(image, image)
     assert len(found) > 10

@@ -172,7 +172,8 @@ def pull(spatial: Spatial, points: Tensor) -> Tensor:
     half = extent[:, None] / 2
     seen = (points * zoom[:, None] + shift[:, None]) * mirror[:, None]
     moved = seen * half + at_points(controls, seen)
-    source: Tensor = torch.linalg.solve(matrix, (moved - offset[:, None]).transpose(1, 2))
+    # Without the check of errors, which would wait for a GPU: drawn matrices have an inverse.
+    source: Tensor = torch.linalg.solve_ex(matrix, (moved - offset[:, None]).transpose(1, 2))[0]
     return source.transpose(1, 2) / half
 
 

@@ -24,13 +24,20 @@ def match(
         typer.Option(
             "--model",
             metavar="M",
-            help="Shipped model, run folder or file; sift, sift-ratio, rootsift, asift.",
+            help="Shipped model, run folder or file; sift, sift-ratio, rootsift, asift, teblid.",
         ),
     ] = "ct-slices",
     reject: Annotated[
         Literal["smooth", "ransac", "none"],
         typer.Option(help="Leave out matches that contradict their neighbours, or one affine map."),
     ] = "smooth",
+    least: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Leave out what a model takes for less likely right."),
+    ] = 0.0,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Landmarks of each image that a model matches.")
+    ] = None,
     picture: Annotated[bool, typer.Option(help="Draw both images with their pairs.")] = True,
     spacing: Spacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
@@ -47,7 +54,7 @@ def match(
     keep_freed_memory()
     if out.suffix != ".csv":
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
-    matcher = matcher_named(model, device=device)
+    matcher = matcher_named(model, least=least, most=most, device=device)
     size = spacing_of(spacing)
     images = [
         read_image(path, spacing=size, grey=grey, constant_ok=True) for path in (fixed, moving)

@@ -12,15 +12,16 @@ from anatomark.correspondence import Matches
 from anatomark.data import Image
 from anatomark.errors import AnatomarkWarning, ImageError
 from anatomark.geometry import Grid
-from anatomark.methods.base import Places
+from anatomark.methods.base import Places, surety
+from anatomark.models.conformal import ConfidenceMap
 from anatomark.models.device import best_device, channels_last, half_precision
-from anatomark.models.files import MatchingModel
+from anatomark.models.files import CONFIDENCE, MatchingModel
 from anatomark.models.predicting import placed
 from anatomark.models.preparation import Prepared, prepare
 
 
 class Matching(Protocol):
-    """Whatever finds the same places in two images."""
+    """Whatever finds the same places in two images, the surest first."""
 
     def match(self, fixed: Image, moving: Image) -> Matches:
         """Pairs of points, each in the world of its own image."""
@@ -31,34 +32,52 @@ class LearntMatcher:
     """Match images with a trained model.
 
     Each image is resampled to the voxels that the model was trained on, in its own frame; of an
-    image without physical spacing a pixel is taken for such a voxel.
+    image without physical spacing, in pixels. The confidence of a match is the probability that it
+    is right (within 2 voxels), as learnt from validation pairs. Matches below ``least`` are left
+    out; ``most`` bounds the landmarks of each image, ``ratio`` is Lowe's test of descriptors.
     """
 
     def __init__(
-        self, model: MatchingModel, *, device: Literal["auto", "cpu", "gpu"] = "auto"
+        self,
+        model: MatchingModel,
+        *,
+        least: float = 0.0,
+        most: int | None = None,
+        ratio: float | None = None,
+        device: Literal["auto", "cpu", "gpu"] = "auto",
     ) -> None:
-        self.model = model
+        self.model, self.least = model, least
         self.device = best_device(device)
         self._half = half_precision(model.recipe.training.precision, self.device)
         self._method = placed(model.method, model.recipe.grid.dimension, self.device)
+        asked = {"most_landmarks": most, "ratio": ratio}
+        known = {key: value for key, value in asked.items() if value is not None}
+        self._method.config = self._method.config.model_copy(update=known)
+        record = model.info.checks.get(CONFIDENCE)
+        self._trust = None if record is None else ConfidenceMap.from_record(record)
 
     def match(self, fixed: Image, moving: Image) -> Matches:
-        """Pairs of points; with a warning where there are none."""
+        """Pairs of points, the surest first; with a warning where there are none."""
         check_alike(fixed, moving)
         (there, fixed_grid), (here, moving_grid) = self._places(fixed), self._places(moving)
         with torch.inference_mode():
             rows = self._method.pair(there, here)
-        points = [
+            sure = surety(there, here, rows).double().cpu().numpy()
+        if self._trust is not None:
+            sure = np.nan_to_num(self._trust(sure))
+        order = np.argsort(-sure, kind="stable")
+        order = order[sure[order] >= self.least]
+        fixed_mm, moving_mm = (
             grid.to_world(places.voxel[chosen].double().cpu().numpy())
             for grid, places, chosen in (
                 (fixed_grid, there, rows.fixed), (moving_grid, here, rows.moving),
             )
-        ]  # fmt: skip
-        if not len(rows.fixed):
+        )  # fmt: skip
+        if not len(order):
             warn_of_none(len(there.voxel), len(here.voxel))
         return Matches(
-            *points, confidence=rows.probability.double().cpu().numpy(), unit=fixed.grid.unit,
-            meta={"model": self.model.name},
+            fixed_mm[order], moving_mm[order], confidence=sure[order], unit=fixed.grid.unit,
+            meta={"matcher": self.model.name},
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -69,6 +88,8 @@ class LearntMatcher:
         tensor = tensor.contiguous(memory_format=channels_last(ready.grid.dimension))
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self._half):
             found = self._method.places(tensor)[0]
+        if ready.array.min() == ready.array.max():  # nothing stands out where all is alike
+            found = Places(*(value[:0] for value in found))
         return _inside(found, ready), ready.grid
 
 

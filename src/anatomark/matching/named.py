@@ -11,9 +11,16 @@ from anatomark.models.files import load_matcher
 
 
 def matcher_named(
-    name: str | PathLike[str], *, device: Literal["auto", "cpu", "gpu"] = "auto"
+    name: str | PathLike[str],
+    *,
+    least: float = 0.0,
+    most: int | None = None,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> Matching:
-    """``sift``, ``sift-ratio``, ``rootsift`` and their like, or a model: shipped, file or run."""
+    """``sift``, ``sift-ratio``, ``rootsift`` and their like, or a model: shipped, file or run.
+
+    ``least`` confidence of a match and at ``most`` so many landmarks of an image are for models.
+    """
     if name in KINDS:
         return SiftMatcher(cast("Any", name))
-    return LearntMatcher(load_matcher(name), device=device)
+    return LearntMatcher(load_matcher(name), least=least, most=most, device=device)

@@ -91,7 +91,8 @@ class SiftMatcher:
                     ),
                     stacklevel=2,
                 )
-        if any(len(points.index_xy) < 2 for points in found):
+        least = 2 if self.kind == "sift-ratio" else 1  # which compares with the second nearest
+        if any(len(points.index_xy) < least for points in found):
             empty = np.zeros((0, 2))
             return Matches(empty, empty, unit=fixed.grid.unit, meta={"matcher": self.kind})
         pairs = _ratio(cv2, *found) if self.kind == "sift-ratio" else _mutual(cv2, *found)

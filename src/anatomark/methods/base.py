@@ -189,6 +189,11 @@ class Places(NamedTuple):
     probability: Tensor
 
 
+def surety(fixed: Places, moving: Places, rows: Paired) -> Tensor:
+    """How sure a method is of its pairs ``(N,)``: both are landmarks, and they are the same."""
+    return fixed.probability[rows.fixed] * moving.probability[rows.moving] * rows.probability
+
+
 class Matcher(Learner):
     """A method that finds the same places in two images; it learns from single images.
 
@@ -197,6 +202,7 @@ class Matcher(Learner):
     """
 
     cell: int
+    config: Any
 
     @abstractmethod
     def __init__(self, config: Any, *, dimension: int, channels: int) -> None:

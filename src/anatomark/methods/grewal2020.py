@@ -126,8 +126,8 @@ class Grewal2020(Matcher):
         apart = torch.cdist(out.fixed.voxel.to(projected), projected)
         inside = inside_body(body_of(batch), out.fixed.voxel)
         inside_moving = inside_body(pair.mask, out.moving.voxel)
-        near = apart < self.config.threshold_voxels
-        return near & inside[:, :, None] & inside_moving[:, None]
+        same: Tensor = apart < self.config.threshold_voxels
+        return same & inside[:, :, None] & inside_moving[:, None]
 
     def places(self, images: Tensor) -> list[Places]:
         """Landmarks of each image that are likely enough, between its voxels."""

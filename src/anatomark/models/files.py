@@ -30,6 +30,7 @@ FORMAT, VERSION = "anatomark-model", 1
 WEIGHTS_FILE = "model.safetensors"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _KEY, _DIGEST = "anatomark", "sha256"
+CONFIDENCE = "match_confidence"  # what a matcher has under ``checks``
 
 
 class DomainInfo(BaseModel):

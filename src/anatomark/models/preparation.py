@@ -15,7 +15,7 @@ from anatomark.sampling import resample
 
 Pixels = NDArray[np.float32]
 _GREYS = 1024  # that histogram equalisation tells apart
-_SMALL_PIECE = 0.2  # of the largest one
+_SMALL_PIECE = 0.05  # of the largest one
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,10 @@ def body(array: Pixels, above: float) -> NDArray[np.bool_]:
     sizes = np.bincount(pieces.ravel())[1:]
     large = np.flatnonzero(sizes >= _SMALL_PIECE * sizes.max()) + 1
     kept = np.isin(pieces, large)
-    return np.asarray(ndimage.binary_fill_holes(kept), bool)[None]
+    if kept.ndim == 2:
+        return np.asarray(ndimage.binary_fill_holes(kept), bool)[None]
+    # Slice by slice: lungs that the first or the last one cuts are open to the outside in 3D.
+    return np.stack([ndimage.binary_fill_holes(one) for one in kept])[None]
 
 
 def to_network(landmarks: Landmarks, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

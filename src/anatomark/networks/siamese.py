@@ -66,5 +66,6 @@ class SiameseUNet(nn.Module):
         x = steps.pop()
         for grow, step in zip(self.unet.grow, self.unet.up, strict=True):
             x = step(torch.cat([grow(x), steps.pop()], dim=1))
-        logits = self.unet.last(x)[(..., *(slice(n) for n in shape))]
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 most peaks would be ties
+            logits = self.unet.last(x.float())[(..., *(slice(n) for n in shape))]
         return Described(logits, levels, tuple(2**level for level in self.described))

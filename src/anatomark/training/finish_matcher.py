@@ -13,7 +13,9 @@ import torch
 
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.models.conformal import ConfidenceMap, fit_confidence
 from anatomark.models.files import (
+    CONFIDENCE,
     WEIGHTS_FILE,
     MatchingModel,
     ModelInfo,
@@ -26,7 +28,7 @@ from anatomark.training.batches import at_least, collate
 from anatomark.training.finish import CARD_FILE, METRICS_FILE
 from anatomark.training.folder import BEST
 from anatomark.training.groups import Group
-from anatomark.training.known_pairs import known_pair, matched
+from anatomark.training.known_pairs import RIGHT_VOXELS, Matched, matched, validation_pair
 
 WITHIN = (1.0, 2.0, 4.0, 8.0)  # voxels
 
@@ -36,7 +38,8 @@ def finish_matcher(
 ) -> ModelInfo:
     """Write metrics, the model card and, last, the model."""
     model = load_matcher(folder / BEST)
-    cases = _measured(model, group, device=device, half=half)
+    found = _measured(model, group, device=device, half=half)
+    cases = {case: one.errors.double().cpu().numpy() for case, one in found.items()}
     metrics = _metrics(cases)
     about = {
         "cases": len(group.train), "validation_cases": len(group.validation),
@@ -45,15 +48,14 @@ def finish_matcher(
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
     write_text(folder / CARD_FILE, _card(model, about, metrics))
     info, weights = read_weights(folder / BEST)
-    info = info.model_copy(update={"trained": about})
+    checks = {CONFIDENCE: _confidence(found, cases).to_record()}
+    info = info.model_copy(update={"trained": about, "checks": checks})
     save_model(folder / WEIGHTS_FILE, info, weights)
     return info
 
 
-def _measured(
-    model: MatchingModel, group: Group, *, device: str, half: bool
-) -> dict[str, FloatArray]:
-    """Errors in voxels of the matches of each validation case's pair."""
+def _measured(model: MatchingModel, group: Group, *, device: str, half: bool) -> dict[str, Matched]:
+    """The matches of each validation case's pair."""
     method = placed(model.method, model.recipe.grid.dimension, device)
     found = {}
     for case in group.validation:
@@ -61,11 +63,19 @@ def _measured(
         batch = collate([example]).batch.to(device)
         batch = replace(batch, images=batch.images.float())
         with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-            pair = known_pair(method, batch, case, group.recipe.augment, model.recipe.seed)
-            errors = matched(method, pair).errors
-        found[case] = errors.double().cpu().numpy()
+            pair = validation_pair(method, batch, case, group.recipe.augment, model.recipe.seed)
+            found[case] = matched(method, pair)
     model.method.cpu()
     return found
+
+
+def _confidence(found: Mapping[str, Matched], errors: Mapping[str, FloatArray]) -> ConfidenceMap:
+    """From how sure the method is of a match to the probability that it is right."""
+    sure = [one.sure.double().cpu().numpy() for one in found.values()]
+    nothing = np.zeros(0)
+    return fit_confidence(
+        np.concatenate([nothing, *sure]), np.concatenate([nothing, *errors.values()]), RIGHT_VOXELS
+    )
 
 
 def _metrics(cases: Mapping[str, FloatArray]) -> dict[str, Any]:

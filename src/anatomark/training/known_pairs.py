@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,26 +11,37 @@ from torch import Tensor
 
 from anatomark.augment import AugmentConfig, Drawn, draw
 from anatomark.methods import Batch, Matcher
-from anatomark.methods.base import body_of, pair_of
+from anatomark.methods.base import body_of, pair_of, surety
 
 RIGHT_VOXELS = 2.0  # a match that is off by more is wrong
 
 
 class Matched(NamedTuple):
-    """What a matcher makes of one pair: ``errors`` ``(N,)`` in voxels, ``cells`` it could match."""
+    """What a matcher makes of one pair, a row a match.
+
+    ``errors`` ``(N,)`` in voxels, ``sure`` ``(N,)`` as the method says, and how many ``cells`` of
+    the body both images show.
+    """
 
     errors: Tensor
+    sure: Tensor
     cells: float
 
-    @property
-    def lost(self) -> float:
-        """Percent of the body's cells without a right match, plus its wrong ones; 100 at first."""
-        right = int((self.errors <= RIGHT_VOXELS).sum())
-        wrong = len(self.errors) - right
-        return 100 * (1 - (right - wrong) / max(self.cells, 1.0))
+
+def lost(found: Sequence[Matched]) -> tuple[float, float]:
+    """Right matches less wrong ones, and cells, of all pairs together.
+
+    Percent lost is ``100 (1 - first / second)``: cells of the body without a right match, plus
+    wrong matches; 100 where nothing is matched.
+    """
+    right = sum(int((one.errors <= RIGHT_VOXELS).sum()) for one in found)
+    every = sum(len(one.errors) for one in found)
+    return float(2 * right - every), sum(one.cells for one in found)
 
 
-def known_pair(method: Matcher, batch: Batch, case: str, config: AugmentConfig, seed: int) -> Batch:
+def validation_pair(
+    method: Matcher, batch: Batch, case: str, config: AugmentConfig, seed: int
+) -> Batch:
     """The pair that is made of a case, the same in every epoch."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {case}".encode()))
 
@@ -53,4 +65,6 @@ def matched(method: Matcher, batch: Batch) -> Matched:
     points = (2 * moving.voxel[rows.moving] + 1) / size - 1
     back: Any = ((pair.to_fixed(points[None])[0] + 1) * size - 1) / 2
     errors = (back - fixed.voxel[rows.fixed]).norm(dim=-1)
-    return Matched(errors, float(body_of(batch).sum()) / method.cell ** (batch.images.ndim - 2))
+    shown = min(float(body_of(batch).sum()), float(pair.mask.sum()))
+    sure = surety(fixed, moving, rows)
+    return Matched(errors, sure, shown / method.cell ** (batch.images.ndim - 2))

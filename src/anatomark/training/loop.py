@@ -120,6 +120,9 @@ class TrainingLoop(lightning.LightningModule, ABC):
         if self.recipe.training.channels_last:
             layout = channels_last(batch.images.ndim - 2)
             shown = replace(shown, images=shown.images.contiguous(memory_format=layout))
+            if shown.pair is not None:
+                moving = shown.pair.images.contiguous(memory_format=layout)
+                shown = replace(shown, pair=replace(shown.pair, images=moving))
         return shown
 
     def _pooled(self, losses: Tensor, present: Tensor) -> Tensor:
@@ -283,7 +286,7 @@ class Keeper(Callback):
         self.judged_epoch = trainer.current_epoch
         if math.isnan(error):
             raise TrainingError(
-                "no validation case has a landmark", fix="name another validation split"
+                "no validation case has anything to judge by", fix="name another validation split"
             )
         if error < self.best:
             self.best, self.waited, self.best_epoch = error, 0, trainer.current_epoch

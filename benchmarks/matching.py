@@ -1,6 +1,6 @@
 """Matchers on known pairs of a cohort's test slices, and the time that a pair takes.
 
-    python benchmarks/matching.py COHORT [MATCHER ...] [--add VALUE] [--out DIR] [--every N]
+    python benchmarks/matching.py COHORT [MATCHER ...] [--filtered] [--add VALUE] [--out DIR]
 
 A MATCHER is a shipped model, a run folder or file, or sift, sift-ratio, rootsift. ``--add -1024``
 is for slices stored as HU + 1024. Times are of 512×512 pairs with at most 400 landmarks each, in
@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 
-def main(cohort_path: str, names: list[str], add: float, out: Path | None, every: int) -> None:
+def main(
+    cohort_path: str, names: list[str], add: float, out: Path | None, every: int, filtered: bool
+) -> None:
     from anatomark import load_sample, read_cohort, save_picture
     from anatomark.matching.errors import error_rows
     from anatomark.matching.known import KINDS
@@ -34,7 +36,11 @@ def main(cohort_path: str, names: list[str], add: float, out: Path | None, every
     for case in cohort.cases[::every]:
         image = load_sample(cohort, case, grey=True).image
         images.append(image.with_array(image.array.astype(np.float32) + np.float32(add)))
-    matchers = {name: matcher_named(name) for name in names}
+    matchers: dict[str, Any] = {}
+    for name in names:
+        matchers[name] = matcher_named(name)
+        if filtered:
+            matchers[f"{name}, filtered"] = Filtered(matchers[name])
     study = compare_matchers(matchers, images, seed=100)
     record: dict[str, Any] = {"slices": len(images), "kinds": {}}
     for kind in KINDS:
@@ -49,12 +55,26 @@ def main(cohort_path: str, names: list[str], add: float, out: Path | None, every
                    "wild": own.wild}
             for name, own in study.summaries(kind).items()
         }  # fmt: skip
-    record["seconds"] = timed(matchers, images[0])
+    plain = {name: own for name, own in matchers.items() if not isinstance(own, Filtered)}
+    record["seconds"] = timed(plain, images[0])
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "matching.json").write_text(json.dumps(record, indent=1))
         curves = {str(kind): errors for kind, errors in study.errors.items()}
         save_picture(draw_errors(curves, unit=study.unit), out / "errors.png")
+
+
+class Filtered:
+    """A matcher without the matches that contradict their neighbours, as ``anatomark match``."""
+
+    def __init__(self, matcher: Any) -> None:
+        self._matcher = matcher
+
+    def match(self, fixed: Any, moving: Any) -> Any:
+        """What is left."""
+        from anatomark.matching.outliers import reject
+
+        return reject(self._matcher.match(fixed, moving)).kept
 
 
 def timed(matchers: dict[str, Any], image: Any) -> dict[str, float]:
@@ -94,5 +114,6 @@ if __name__ == "__main__":
     parser.add_argument("--add", type=float, default=0.0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--filtered", action="store_true")
     given = parser.parse_args()
-    main(given.cohort, given.matchers, given.add, given.out, given.every)
+    main(given.cohort, given.matchers, given.add, given.out, given.every, given.filtered)

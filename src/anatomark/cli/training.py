@@ -179,6 +179,13 @@ def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> 
         console.say(f"{out / name}: {sum(map(len, cases.splits.values()))} cases")
 
 
+def _worth(one: dict[str, Any]) -> tuple[str, str]:
+    """Number of landmarks, and the validation error; a model that matches has neither."""
+    if one["error"] is None:
+        return "–", "see its card"
+    return str(len(one["landmarks"])), f"{one['error']:.2f} {one['unit']}"
+
+
 def models(
     name: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="Describe this one: its model card.")
@@ -211,7 +218,7 @@ def models(
     rows = [
         (
             one["name"], one["method"], f"{one['dimension']}D", str(one["modality"] or "any"),
-            str(len(one["landmarks"])), f"{one['error']:.2f} {one['unit']}",
+            *_worth(one),
         )
         for one in records
     ]  # fmt: skip

@@ -18,6 +18,9 @@ from anatomark.models.device import best_device, channels_last, half_precision
 from anatomark.models.files import CONFIDENCE, MatchingModel
 from anatomark.models.predicting import placed
 from anatomark.models.preparation import Prepared, prepare
+from anatomark.models.recipe import IntensityRecipe
+
+_BEYOND = 0.3  # of an image
 
 
 class Matching(Protocol):
@@ -88,9 +91,20 @@ class LearntMatcher:
         tensor = tensor.contiguous(memory_format=channels_last(ready.grid.dimension))
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self._half):
             found = self._method.places(tensor)[0]
+        _check_window(ready, recipe.intensity)
         if ready.array.min() == ready.array.max():  # nothing stands out where all is alike
             found = Places(*(value[:0] for value in found))
         return _inside(found, ready), ready.grid
+
+
+def _check_window(ready: Prepared, window: IntensityRecipe) -> None:
+    """Warn where much of an image is beyond the grey values that the model knows."""
+    if window.kind == "window" and float((ready.array[0][ready.inside] >= 1).mean()) > _BEYOND:
+        said = (
+            f"much of an image is brighter than what the model was trained on, {window.low:g} to "
+            f"{window.high:g}: is it in the same units (HU)?"
+        )
+        warnings.warn(AnatomarkWarning(said), stacklevel=4)
 
 
 def _inside(places: Places, ready: Prepared) -> Places:

@@ -98,7 +98,7 @@ def write_registered(
     write_image(found.warped, folder / names.warped)
     _write_points(found, folder, names, record)
     tell("drawing", 0.0)
-    title = f"{given.get('moving', 'moving')} onto {given.get('fixed', 'fixed')}"
+    title = " onto ".join(Path(given.get(side, side)).name for side in ("moving", "fixed"))
     overlay = draw_overlay(found, title=title) if names.picture else None
     page = page_of(record, overlay)
     if overlay is not None:

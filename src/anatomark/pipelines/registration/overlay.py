@@ -96,17 +96,15 @@ def _row(all_axes: Any, view: _View, found: Registered, pulls: tuple[Map, Map]) 
     for number, axes in enumerate(all_axes.ravel()):
         _background(axes, fixed, view, window)
         values = shown[number % 2]
-        if not np.isfinite(values).any():
+        if np.isfinite(values).any():
+            (_edges if number < 2 else _squares)(axes, values, view, other)
+        else:
             axes.text(
                 0.5, 0.9, "the moving image is not here", transform=axes.transAxes, ha="center",
                 fontsize=7, color=EDGES,
             )  # fmt: skip
-            continue
         if number < 2:
-            _edges(axes, values, view)
             _outlines(axes, found, view, pulls[number])
-        else:
-            _squares(axes, values, view, other)
     if view.plane is not None:
         all_axes.ravel()[0].set_ylabel(view.plane.name, fontsize=9)
 
@@ -128,13 +126,14 @@ def _background(axes: Axes, fixed: Image, view: _View, window: tuple[float, floa
     axes.tick_params(labelsize=6)
 
 
-def _edges(axes: Axes, values: NDArray[Any], view: _View) -> None:
-    from skimage.feature import canny
+def _edges(axes: Axes, values: NDArray[Any], view: _View, _window: tuple[float, float]) -> None:
+    from skimage import feature
 
     seen = np.isfinite(values)
     filled = np.where(seen, values, np.median(values[seen]))
     sigma = max(_SMOOTH * max(values.shape), 1.0)
-    lines = canny(
+    untyped: Any = feature
+    lines = untyped.canny(
         filled, sigma=sigma, low_threshold=_WEAK, high_threshold=_STRONG, use_quantiles=True,
         mask=seen,
     )  # fmt: skip

@@ -263,7 +263,6 @@ def _refined(
     stages = list(_STAGES[plan.refine])
     pairs, fit = _inliers(*points), points[1]
     told = None if progress is None else _refining(progress)
-    given = {"fixed_mask": masks[0], "moving_mask": masks[1], "progress": told}
     with_points = plan.transform == "bspline" and has_elastix()
     if plan.transform == "bspline":
         stages = [s for s in stages if s != "bspline"] + ([] if with_points else ["bspline"])
@@ -271,13 +270,15 @@ def _refined(
     push = fit.map
     if stages:
         results.append(refine(
-            *images, start=push, stages=stages, pairs=pairs, settings=plan.settings, **given
+            *images, start=push, stages=stages, fixed_mask=masks[0], moving_mask=masks[1],
+            pairs=pairs, settings=plan.settings, progress=told,
         ))  # fmt: skip
         push = results[-1].map
     if with_points:
-        results.append(
-            refine_with_points(*images, pairs, start=push, settings=plan.elastix, **given)
-        )
+        results.append(refine_with_points(
+            *images, pairs, start=push, fixed_mask=masks[0], moving_mask=masks[1],
+            settings=plan.elastix, progress=told,
+        ))  # fmt: skip
     return tuple(results), (_MISSING,) if plan.transform == "bspline" and not with_points else ()
 
 

@@ -63,7 +63,7 @@ def test_a_folder_with_all_that_was_found(here, capsys):
     record = json.loads((here / "out" / "report.json").read_text())
     np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
     assert record["dice"]["before"] == 0
-    assert record["dice"]["after"] > 0.9
+    assert record["dice"]["after"] > 0.85
     assert record["input"]["fixed_mask"] == "fm.nii.gz"
     page = (here / "out" / "report.html").read_text()
     assert "90.00°" in page
@@ -130,7 +130,7 @@ def bad(here, kind):
         ("names", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json"], "only the fixed image has c, d"),
         ("flip", [*IMAGES, "--fixed-landmarks", "bad.mrk.json", *LANDMARKS[2:]], "RAS read as LPS"),
         ("pairs", [*IMAGES, "--pairs", "bad.csv"], "2 pairs of points do not fix a rigid map"),
-        ("flat", [*IMAGES[:4], "bad.nrrd", *LANDMARKS], "3D"),
+        ("flat", [*IMAGES[:4], "bad.nrrd", *LANDMARKS], "the moving one 2D"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_in_one_line(here, capsys, kind, words, says):

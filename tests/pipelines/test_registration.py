@@ -19,6 +19,7 @@ from anatomark.pipelines.registration.evidence import Evidence, detected
 from anatomark.pipelines.registration.files import names_for, write_registered
 from anatomark.pipelines.registration.report import to_record
 from anatomark.pipelines.registration.run import Plan, register, threshold_of
+from anatomark.registration.elastix import ElastixSettings
 from anatomark.registration.intensity import Settings
 from anatomark.sampling import resample
 
@@ -111,6 +112,18 @@ def test_without_elastix_a_bspline_follows_intensity_and_says_so(monkeypatch, tm
     assert "itk-elastix" in " ".join(found.warnings)
     assert "refining (bspline)" in told
     assert [s.name for s in found.refinements[0].stages] == ["bspline"]
+    judged(found, tmp_path, to_sitk)
+
+
+def test_with_elastix_the_points_bend_the_map(tmp_path, to_sitk):
+    pytest.importorskip("itk")
+    bent = Landmarks(NAMES, SPOTS + np.random.default_rng(0).normal(0, 1.5, SPOTS.shape))
+    steered = ElastixSettings(intensity=0.1, points=1, levels=1, samples=500, iterations=60)
+    found = register(
+        FIXED, MOVING, Evidence(bent, MARKS[1]), plan=Plan(transform="bspline", elastix=steered)
+    )
+    assert not any("itk-elastix" in text for text in found.warnings)
+    assert found.rms < 0.9 * found.fit.rms_mm
     judged(found, tmp_path, to_sitk)
 
 

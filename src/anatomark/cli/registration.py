@@ -106,6 +106,7 @@ def register(
     from anatomark.pipelines.registration.files import check_free, names_for, write_registered
     from anatomark.pipelines.registration.run import Plan
     from anatomark.pipelines.registration.run import register as run
+    from anatomark.registration.itk_images import check_images
 
     mpl.use("agg")
     keep_freed_memory()
@@ -117,6 +118,7 @@ def register(
     given = _given(fixed=fixed, moving=moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     with console.Progress("reading") as bar:
         images, masks = _read(given, spacing=spacing_of(spacing), grey=grey)
+        _named((fixed, moving), lambda: check_images(*images, *masks))
         names = names_for(*images, (fixed, moving), picture=picture)
         paths = [*given.values(), *(p for p in (fixed_landmarks, moving_landmarks, pairs) if p)]
         check_free(out, names, paths, overwrite=overwrite)

@@ -32,6 +32,7 @@ LAYERS = (
     ("training",),
     ("inference",),
     ("matching",),
+    ("pipelines",),
     ("reproduce", "crossvalidation"),
     ("demo", "doctor"),
     ("cli",),

@@ -256,7 +256,7 @@ def _draw_planes(
 ) -> Figure:
     from matplotlib.figure import Figure
 
-    rows, planes = _rows(image, landmarks), _planes_worth_showing(image.grid)
+    rows, planes = _rows(image, landmarks), planes_worth_showing(image.grid)
     across = 1 if len(rows) <= 4 else 2 if len(rows) <= 16 else 3
     height, wide = -(-len(rows) // across), len(planes)
     size = (2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height)
@@ -286,7 +286,7 @@ def _draw_planes(
     return figure
 
 
-def _planes_worth_showing(grid: Grid) -> tuple[Plane, ...]:
+def planes_worth_showing(grid: Grid) -> tuple[Plane, ...]:
     """All three, but for a thin slab (a single slice, say) only the one that shows its face."""
     corners = grid.corners()
     extent = corners.max(axis=0) - corners.min(axis=0)
@@ -364,9 +364,17 @@ def cut(
     image: Image, plane: Plane, point_mm: FloatArray
 ) -> tuple[NDArray[Any], tuple[float, float, float, float]]:
     """Resample one world plane at the finest spacing; returns values and their mm extent."""
-    corners = image.grid.corners()
+    target, extent = plane_grid(image.grid, plane, point_mm)
+    if image.array.dtype.kind in "biu":
+        image = image.with_array(image.array.astype(np.float32))
+    return resample(image, target, fill=np.nan).array[0], extent
+
+
+def plane_grid(grid: Grid, plane: Plane, point_mm: FloatArray) -> tuple[Grid, Extent]:
+    """One world plane through a volume, as wide as that, and its left, right, bottom and top."""
+    corners = grid.corners()
     low, high = corners.min(axis=0), corners.max(axis=0)
-    step = float(max(image.grid.spacing.min(), (high - low).max() / 600))
+    step = float(max(grid.spacing.min(), (high - low).max() / 600))
     counts = np.maximum(np.ceil((high - low) / step).astype(int), 1)
     columns, lines = int(counts[plane.right]), int(counts[plane.down])
     direction = np.zeros((3, 3))
@@ -377,13 +385,10 @@ def cut(
     origin[plane.right] = low[plane.right] + step / 2
     top = low[plane.down] if plane.down_sign > 0 else high[plane.down]
     origin[plane.down] = top + plane.down_sign * step / 2
-    target = Grid((1, lines, columns), (step,) * 3, origin, direction, unit=image.grid.unit)
-    if image.array.dtype.kind in "biu":
-        image = image.with_array(image.array.astype(np.float32))
-    values = resample(image, target, fill=np.nan).array[0]
+    target = Grid((1, lines, columns), (step,) * 3, origin, direction, unit=grid.unit)
     left = float(low[plane.right])
     bottom = float(top + plane.down_sign * step * lines)
-    return values, (left, left + step * columns, bottom, float(top))
+    return target, (left, left + step * columns, bottom, float(top))
 
 
 def colours(count: int) -> Sequence[str]:

@@ -20,6 +20,7 @@ from anatomark.cli import (
     detection,
     evaluation,
     matching,
+    registration,
     reproduction,
     show,
     system,
@@ -39,8 +40,8 @@ app = typer.Typer(
 )
 for command in (
     *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
-    *detection.COMMANDS, *matching.COMMANDS, *evaluation.COMMANDS, *reproduction.COMMANDS,
-    *system.COMMANDS,
+    *detection.COMMANDS, *matching.COMMANDS, *registration.COMMANDS, *evaluation.COMMANDS,
+    *reproduction.COMMANDS, *system.COMMANDS,
 ):  # fmt: skip
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 

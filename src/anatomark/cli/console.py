@@ -25,6 +25,11 @@ def say_error(text: str) -> None:
     print(f"error: {one_line(text)}", file=sys.stderr)  # noqa: T201
 
 
+def say_warning(text: str) -> None:
+    """One line on standard error, about something that deserves a look."""
+    print(f"warning: {one_line(text)}", file=sys.stderr)  # noqa: T201
+
+
 def show_warnings_as_lines() -> None:
     """Print each warning once, as one line, instead of Python's two with a file name."""
 
@@ -102,6 +107,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def stage(self, label: str, fraction: float) -> None:
+        """So much (0…1) of a stage with this name is done; the bar shows percent of it."""
+        if label != self._label and self._bar is not None:
+            self._bar.reset(self._task, description=label)
+        self._label = label
+        self.advance(round(100 * fraction), 100)
 
     def advance(self, done: int | None = None, total: int | None = None) -> None:
         """One more item is done, or ``done`` of ``total`` in all."""

@@ -95,6 +95,15 @@ def refine_with_points(
     return judged(found, push, stage.before, after, stages=(stage,), pairs=pairs, warnings=said)
 
 
+def has_elastix() -> bool:
+    """Whether ``refine_with_points`` has what it needs."""
+    try:
+        _itk()
+    except RegistrationError:
+        return False
+    return True
+
+
 def _itk() -> Any:
     # ITK loads its parts as they are asked for, and they warn; where warnings are errors, the
     # process would end in its C code. So all that is needed is asked for here.

@@ -1,0 +1,1 @@
+"""Two images brought onto each other by points: found, fitted, refined, warped, reported."""

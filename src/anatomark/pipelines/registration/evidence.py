@@ -1,0 +1,172 @@
+"""What two images are registered by: points with names, matches, or both together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from anatomark.correspondence import Matches
+from anatomark.data import Image, Landmarks
+from anatomark.errors import AnatomarkError, RegistrationError
+from anatomark.geometry import Grid
+from anatomark.inference.detector import Detector
+from anatomark.io.landmarks.formats import read_landmarks
+from anatomark.io.landmarks.matches import read_matches
+from anatomark.registration.landmarks import Pairs, landmark_pairs, match_pairs
+from anatomark.registration.placing import check_placed
+from anatomark.registration.results import Progress
+
+AnyPath = str | os.PathLike[str]
+_LISTED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Points of both images, each in the world of its own: LPS, x, y(, z), in their unit.
+
+    ``fixed`` and ``moving`` are paired by name; those of ``matches`` are pairs already.
+    ``sources`` say in words where the points come from, ``flags`` what their detection found
+    doubtful, as ``"fixed apex: outside the view"``.
+    """
+
+    fixed: Landmarks | None = None
+    moving: Landmarks | None = None
+    matches: Matches | None = None
+    sources: tuple[str, ...] = ()
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def pairs(self, *, sd_mm: float) -> Pairs:
+        """All of them as pairs; ``sd_mm`` is that of matches beside points with covariances."""
+        named = None
+        if self.fixed is not None and self.moving is not None:
+            named = landmark_pairs(self.fixed, self.moving)
+        if self.matches is None:
+            if named is None:
+                raise RegistrationError("there are no points to register by")
+            return named
+        if named is None:
+            return match_pairs(self.matches)
+        known = named.fixed_covariance_mm2 is not None or named.moving_covariance_mm2 is not None
+        found = match_pairs(self.matches, sd_mm=sd_mm if known else None)
+        # A landmark may have the name that a match is given.
+        return named.joined(replace(found, names=tuple(f"match {n}" for n in found.names)))
+
+    def unpaired(self) -> tuple[str, ...]:
+        """In words, which landmarks only one of the images has."""
+        if self.fixed is None or self.moving is None:
+            return ()
+        seen = [_seen(side) for side in (self.fixed, self.moving)]
+        return tuple(
+            f"only the {side} image has {_listed(alone)}; left out"
+            for side, alone in (("fixed", seen[0] - seen[1]), ("moving", seen[1] - seen[0]))
+            if alone
+        )
+
+    def also(self, other: Evidence) -> Evidence:
+        """This and what else there is; of landmarks and of matches there can be one each."""
+        return Evidence(
+            self.fixed or other.fixed, self.moving or other.moving, self.matches or other.matches,
+            (*self.sources, *other.sources), {**self.flags, **other.flags},
+        )  # fmt: skip
+
+
+def _seen(landmarks: Landmarks) -> set[str]:
+    return {n for n, here in zip(landmarks.names, landmarks.present, strict=True) if here}
+
+
+def _listed(names: set[str]) -> str:
+    first = sorted(names)
+    return ", ".join(first[:_LISTED]) + (
+        f" and {len(first) - _LISTED} more" * (len(first) > _LISTED)
+    )
+
+
+def landmarks_of_files(
+    fixed: AnyPath, moving: AnyPath, *, fixed_grid: Grid, moving_grid: Grid
+) -> Evidence:
+    """Landmarks that stand in two files; refused where most lie far outside of their image."""
+    sides = []
+    for path, grid in ((fixed, fixed_grid), (moving, moving_grid)):
+        marks = read_landmarks(path, grid=grid)
+        check_placed(marks, grid, path=path)
+        sides.append(marks)
+    return Evidence(sides[0], sides[1], sources=("landmark files",))
+
+
+def pairs_of_file(path: AnyPath, *, fixed_grid: Grid, moving_grid: Grid) -> Evidence:
+    """Pairs of points that stand in a table, as ``match`` writes it; placed as landmarks are."""
+    matches = read_matches(path)
+    for marks, grid in zip(matches.landmarks(), (fixed_grid, moving_grid), strict=True):
+        if marks.dimension != grid.dimension:
+            raise RegistrationError(
+                f"its points are {marks.dimension}D, the images {grid.dimension}D", path=path
+            )
+        check_placed(marks, grid, path=path)
+    return Evidence(matches=matches, sources=("a table of pairs",))
+
+
+def matched(
+    match: Callable[[Image, Image], Matches],
+    fixed: Image,
+    moving: Image,
+    *,
+    name: str,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Pairs that a matcher finds in both images."""
+    if progress is not None:
+        progress("matching", 0.0)
+    found = match(fixed, moving)
+    if not len(found):
+        raise RegistrationError(
+            f"{name} found no place in both images", fix="give landmarks, or a model for each"
+        )
+    return Evidence(matches=found, sources=(f"matches of {name}",))
+
+
+def detected(
+    detectors: tuple[Detector, Detector],
+    fixed: Image,
+    moving: Image,
+    *,
+    paths: tuple[AnyPath | None, AnyPath | None] = (None, None),
+    progress: Progress | None = None,
+) -> Evidence:
+    """Points that a model finds in each image, with their covariances and flags."""
+    sides: list[Landmarks] = []
+    flags: dict[str, tuple[str, ...]] = {}
+    sources = []
+    named = zip(("fixed", "moving"), detectors, (fixed, moving), paths, strict=True)
+    for side, detector, image, path in named:
+        if progress is not None:
+            progress(f"detecting in the {side} image", 0.0)
+        found = _looked_at(detector, image, path)
+        sides.append(found.landmarks)
+        for name, own in found.findings.flags.items():
+            flags[f"{side} {name}"] = tuple(own)
+        if found.findings.image:
+            flags[f"{side} image"] = tuple(found.findings.image)
+        sources.append(f"{side}: detected by {detector.model.name}")
+    return Evidence(sides[0], sides[1], sources=tuple(sources), flags=flags)
+
+
+def _looked_at(detector: Detector, image: Image, path: AnyPath | None) -> Any:
+    try:
+        return detector.detect(image)
+    except AnatomarkError as fault:
+        if path is not None:
+            fault.at(path)
+        raise
+
+
+def used_points(pairs: Pairs) -> tuple[Landmarks, Landmarks]:
+    """The pairs as landmarks of the fixed and of the moving image; equal names are a pair."""
+    fixed, moving = (
+        Landmarks(pairs.names, np.array(points), unit=pairs.unit)
+        for points in (pairs.fixed_mm, pairs.moving_mm)
+    )
+    return fixed, moving

@@ -1,0 +1,139 @@
+"""Everything about a registration in one folder: transforms, image, points, pictures, report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anatomark.data import Image, Landmarks
+from anatomark.errors import UsageError
+from anatomark.io.files import suffix_of, write_text
+from anatomark.io.images.reading import write_image
+from anatomark.io.landmarks.formats import write_landmarks
+from anatomark.io.transforms.formats import write_transform
+from anatomark.pictures import save_picture
+from anatomark.pipelines.registration.evidence import used_points
+from anatomark.pipelines.registration.overlay import draw_overlay
+from anatomark.pipelines.registration.report import page_of, to_record
+from anatomark.pipelines.registration.run import Registered
+from anatomark.registration.results import Progress
+
+REPORT_FILE, PAGE_FILE, OVERLAY_FILE = "report.json", "report.html", "overlay.png"
+TRANSFORM_FILES = ("transform.tfm", "transform.h5")
+_RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is written into a folder; known from the images, so that it can be checked first."""
+
+    warped: str
+    points: tuple[str, str, str]
+    picture: bool
+
+    def all(self) -> tuple[str, ...]:
+        """Every file, in the order of writing; the report comes last."""
+        drawn = (OVERLAY_FILE,) if self.picture else ()
+        return (*TRANSFORM_FILES, self.warped, *self.points, *drawn, PAGE_FILE, REPORT_FILE)
+
+
+def names_for(
+    fixed: Image, moving: Image, paths: Sequence[str | os.PathLike[str]], *, picture: bool = True
+) -> Names:
+    """Names of the files: volumes as NIfTI, pictures as PNG, points as Slicer's where it can.
+
+    A PNG has no place in the world: it is written where both images, at ``paths``, were of such
+    files; any other flat image becomes NRRD, which keeps it.
+    """
+    warped = "warped.nii.gz"
+    if fixed.grid.dimension == 2:
+        plain = {suffix_of(p) for p in paths} <= _RASTERS and str(moving.array.dtype) in {
+            "uint8", "uint16",
+        }  # fmt: skip
+        warped = "warped.png" if plain else "warped.nrrd"
+    kind = "mrk.json" if fixed.grid.unit == "mm" else "json"
+    return Names(warped, (f"fixed.{kind}", f"moving.{kind}", f"moved.{kind}"), picture)
+
+
+def check_free(
+    out: Path, names: Names, used: Sequence[str | os.PathLike[str]], *, overwrite: bool
+) -> None:
+    """Refuse to write over what went in, or over what is there unless ``overwrite``."""
+    if out.exists() and not out.is_dir():
+        raise UsageError("is a file", path=out, fix="name a folder for --out")
+    inputs = {Path(path).resolve() for path in used}
+    for path in (out / name for name in names.all()):
+        if path.resolve() in inputs:
+            raise UsageError("is one of the inputs", path=path, fix="name another --out")
+        if path.exists() and not overwrite:
+            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
+
+
+def write_registered(
+    found: Registered,
+    out: str | os.PathLike[str],
+    names: Names,
+    *,
+    given: Mapping[str, str],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write all files into the folder ``out`` and return the record of ``report.json``.
+
+    Transforms have ITK's direction, from fixed to moving points: what ``SimpleITK.Resample`` and
+    3D Slicer use. ``given`` names what went in.
+    """
+    folder = Path(out)
+    tell = progress or (lambda _stage, _done: None)
+    record = to_record(found, names=given, files=names.all())
+    tell("writing", 0.0)
+    for name in TRANSFORM_FILES:
+        write_transform(found.pull.inverse(), folder / name, direction="image")
+    tell("writing", 0.3)
+    write_image(found.warped, folder / names.warped)
+    _write_points(found, folder, names, record)
+    tell("drawing", 0.0)
+    title = " onto ".join(Path(given.get(side, side)).name for side in ("moving", "fixed"))
+    overlay = draw_overlay(found, title=title) if names.picture else None
+    page = page_of(record, overlay)
+    if overlay is not None:
+        save_picture(overlay, folder / OVERLAY_FILE)
+    page.write(folder / PAGE_FILE)
+    # The report says that all the others are there: it comes last.
+    write_text(
+        folder / REPORT_FILE, json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n"
+    )
+    tell("drawing", 1.0)
+    return record
+
+
+def _write_points(found: Registered, folder: Path, names: Names, record: Any) -> None:
+    fixed, moving = used_points(found.pairs)
+    moved = Landmarks(fixed.names, found.moved, unit=fixed.unit)
+    notes = {one["name"]: _note(one, found.pairs.unit) for one in record["landmarks"]}
+    for name, marks, grid in zip(
+        names.points, (fixed, moving, moved),
+        (found.fixed.grid, found.moving.grid, found.fixed.grid), strict=True,
+    ):  # fmt: skip
+        said = replace(marks, meta={"descriptions": notes})
+        write_landmarks(said, folder / name, grid=grid)
+
+
+def _note(one: Mapping[str, Any], unit: str) -> str:
+    words = [f"{one['residual']:.2f} {unit} apart"]
+    words += [] if one["used"] else ["not used"]
+    return "; ".join([*words, *one["flags"]])
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which has no number that is not one."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,187 @@
+"""Pictures of a registration: edges of the moving image and squares of it on the fixed one.
+
+What the files say is on the left, what was found on the right. A volume is cut along the
+anatomical planes through the middle of its points; a flat image is shown whole, along its axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anatomark.data import Image
+from anatomark.frames import Extent
+from anatomark.geometry import Grid
+from anatomark.maps import Affine, Map
+from anatomark.pictures import Plane, draw_plane, plane_grid, planes_worth_showing, window_of
+from anatomark.pipelines.registration.run import Registered
+from anatomark.sampling import resample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EDGES, FIXED_MASK, MOVING_MASK = "#ffb000", "#56b4e9", "#ff5fa2"  # apart for every kind of sight
+_SMOOTH = 0.012  # of the longest side: edges of structures, not of speckle
+_STRONG = 0.92  # quantile of the gradients that an edge begins with
+_WEAK = 0.8
+_SQUARES = 8  # along the longest side
+_COLUMNS = ("edges, before", "edges, after", "squares, before", "squares, after")
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A plane of the fixed image, and where it is drawn."""
+
+    grid: Grid
+    extent: Extent
+    plane: Plane | None
+
+
+def draw_overlay(found: Registered, *, title: str = "") -> Figure:
+    """Both images on each other, before and after: edges of the moving one, squares of it."""
+    from matplotlib.figure import Figure
+
+    views = _views(found)
+    flat = found.fixed.grid.dimension == 2
+    rows, columns = (2, 2) if flat else (len(views), 4)
+    tall = 1.0 if not flat else float(np.clip(_ratio(found.fixed.grid), 0.4, 2.0))
+    wide = 4.4 if flat else 2.6
+    figure = Figure(
+        figsize=(wide * columns, wide * tall * rows + 0.7), layout="constrained", facecolor="white"
+    )
+    all_axes = figure.subplots(rows, columns, squeeze=False)
+    pulls = (Affine.identity(found.fixed.grid.dimension), found.pull)
+    for number, view in enumerate(views):
+        _row(all_axes if flat else all_axes[number : number + 1], view, found, pulls)
+    for axes, name in zip(all_axes.ravel() if flat else all_axes[0], _COLUMNS, strict=True):
+        axes.set_title(name, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.supxlabel(_legend(found), fontsize=8)
+    return figure
+
+
+def _ratio(grid: Grid) -> float:
+    return float(grid.extent[1] / grid.extent[0])
+
+
+def _legend(found: Registered) -> str:
+    said = ["amber: edges of the moving image on the fixed one"]
+    said += ["blue: fixed mask"] if found.fixed_mask is not None else []
+    said += ["pink: moving mask"] if found.moving_mask is not None else []
+    return "; ".join([*said, "thin frames: squares of the moving image"])
+
+
+def _views(found: Registered) -> list[_View]:
+    grid = found.fixed.grid
+    if grid.dimension == 2:
+        # Along the image's own axes, in its unit, from the centre of its first pixel.
+        (left, top), (width, height) = -grid.spacing / 2, grid.extent
+        extent = (float(left), float(left + width), float(top + height), float(top))
+        return [_View(grid, extent, None)]
+    middle = found.pairs.fixed_mm[found.fit.inliers].mean(axis=0)
+    middle = middle if grid.contains(middle) else grid.centre
+    return [_View(*plane_grid(grid, plane, middle), plane) for plane in planes_worth_showing(grid)]
+
+
+def _row(all_axes: Any, view: _View, found: Registered, pulls: tuple[Map, Map]) -> None:
+    """Edges before and after, squares before and after, of one plane."""
+    fixed, moving = _floats(found.fixed), _floats(found.moving)
+    window, other = window_of(found.fixed.array), window_of(found.moving.array)
+    shown = [_flat(resample(moving, view.grid, pull=pull, fill=np.nan)) for pull in pulls]
+    for number, axes in enumerate(all_axes.ravel()):
+        _background(axes, fixed, view, window)
+        values = shown[number % 2]
+        if np.isfinite(values).any():
+            (_edges if number < 2 else _squares)(axes, values, view, other)
+        else:
+            axes.text(
+                0.5, 0.9, "the moving image is not here", transform=axes.transAxes, ha="center",
+                fontsize=7, color=EDGES,
+            )  # fmt: skip
+        if number < 2:
+            _outlines(axes, found, view, pulls[number])
+    if view.plane is not None:
+        all_axes.ravel()[0].set_ylabel(view.plane.name, fontsize=9)
+
+
+def _floats(image: Image) -> Image:
+    return image.with_array(image.array.astype(np.float32))
+
+
+def _flat(image: Image) -> NDArray[Any]:
+    return image.array[0] if image.grid.dimension == 3 else image.array
+
+
+def _background(axes: Axes, fixed: Image, view: _View, window: tuple[float, float]) -> None:
+    if view.plane is not None:
+        draw_plane(axes, fixed, view.plane, view.grid.origin, window=window, mark=False)
+        return
+    axes.imshow(fixed.array, cmap="gray", vmin=window[0], vmax=window[1], extent=view.extent)
+    axes.autoscale(False)
+    axes.tick_params(labelsize=6)
+
+
+def _edges(axes: Axes, values: NDArray[Any], view: _View, _window: tuple[float, float]) -> None:
+    from skimage import feature
+
+    seen = np.isfinite(values)
+    filled = np.where(seen, values, np.median(values[seen]))
+    sigma = max(_SMOOTH * max(values.shape), 1.0)
+    untyped: Any = feature
+    lines = untyped.canny(
+        filled, sigma=sigma, low_threshold=_WEAK, high_threshold=_STRONG, use_quantiles=True,
+        mask=seen,
+    )  # fmt: skip
+    painted = np.zeros((*lines.shape, 4))
+    painted[lines] = _colour(EDGES)
+    axes.imshow(painted, extent=view.extent, interpolation="nearest")
+
+
+def _colour(text: str) -> tuple[float, float, float, float]:
+    from matplotlib.colors import to_rgba
+
+    return to_rgba(text)
+
+
+def _outlines(axes: Axes, found: Registered, view: _View, pull: Map) -> None:
+    still = Affine.identity(found.fixed.grid.dimension)
+    sides = ((found.fixed_mask, still, FIXED_MASK), (found.moving_mask, pull, MOVING_MASK))
+    left, right, bottom, top = view.extent
+    for mask, way, colour in sides:
+        if mask is None:
+            continue
+        inside = mask.with_array((mask.array > 0).astype(np.float32))
+        values = _flat(resample(inside, view.grid, pull=way))
+        if values.max() > 0.5:
+            across, down = (
+                a + (np.arange(n) + 0.5) * (b - a) / n
+                for a, b, n in ((left, right, values.shape[1]), (top, bottom, values.shape[0]))
+            )
+            axes.contour(across, down, values, levels=[0.5], colors=[colour], linewidths=1.1)
+
+
+def _squares(axes: Axes, values: NDArray[Any], view: _View, window: tuple[float, float]) -> None:
+    """Every other square shows the moving image, within a thin frame of another colour."""
+    high, wide = values.shape
+    side = max(high, wide) / _SQUARES
+    rows, columns = (np.arange(n) // side for n in (high, wide))
+    chosen = (rows[:, None] + columns) % 2 == 1
+    part = np.where(chosen, values, np.nan)
+    axes.imshow(part, cmap="gray", vmin=window[0], vmax=window[1], extent=view.extent)
+    painted = np.zeros((high, wide, 4))
+    painted[_border(chosen) & np.isfinite(values)] = (*_colour(EDGES)[:3], 0.45)
+    axes.imshow(painted, extent=view.extent, interpolation="nearest")
+
+
+def _border(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of the chosen squares that touch others."""
+    border = np.zeros_like(chosen)
+    for axis in (0, 1):
+        for step in (1, -1):
+            border |= chosen & ~np.roll(chosen, step, axis)
+    return border

@@ -1,0 +1,150 @@
+"""``anatomark register``: two images and points in, one folder out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import ndimage
+
+from anatomark import Affine, Grid, Image, Landmarks, read_image, write_image, write_landmarks
+from anatomark.cli.app import main
+from anatomark.correspondence import Matches
+from anatomark.io.landmarks.matches import write_matches
+from anatomark.sampling import resample
+
+FILES = {
+    "transform.tfm", "transform.h5", "warped.nii.gz", "fixed.mrk.json", "moving.mrk.json",
+    "moved.mrk.json", "overlay.png", "report.html", "report.json",
+}  # fmt: skip
+NAMES = ["a", "b", "c", "d"]
+GRID = Grid((16, 20, 24), [1.0, 1.0, 1.5], origin=[-60.0, -80.0, 30.0])
+PUSH = Affine(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), [-130.0, -20.0, 25.0])
+SPOTS = GRID.to_world(np.array([[4.0, 5, 6], [18, 6, 5], [9, 15, 8], [12, 9, 13]]))
+
+
+def clouds(shape, seed=0):
+    array = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
+    return np.float32(array / array.std())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A fixed and a moving volume, a mask of each, and landmarks, in a fresh folder."""
+    fixed = Image(clouds(GRID.shape), GRID)
+    world = Grid((22, 28, 28), [1.2] * 3, origin=PUSH.inverse()(GRID.centre) - 15.0)
+    write_image(fixed, tmp_path / "f.nii.gz")
+    write_image(resample(fixed, world, push=PUSH.inverse()), tmp_path / "m.nii.gz")
+    ball = ((np.indices(GRID.shape).T - [8, 10, 12]) ** 2).sum(-1).T < 30
+    mask = Image(ball.astype(np.uint8), GRID)
+    write_image(mask, tmp_path / "fm.nii.gz")
+    moved = resample(mask, world, push=PUSH.inverse(), interpolation="nearest")
+    write_image(moved, tmp_path / "mm.nii.gz")
+    write_image(mask.with_array(np.zeros_like(mask.array)), tmp_path / "empty.nii.gz")
+    write_landmarks(Landmarks(NAMES, SPOTS), tmp_path / "f.mrk.json")
+    write_landmarks(Landmarks(NAMES, PUSH.inverse()(SPOTS)), tmp_path / "m.mrk.json")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+IMAGES = ["register", "--fixed", "f.nii.gz", "--moving", "m.nii.gz"]
+LANDMARKS = ["--fixed-landmarks", "f.mrk.json", "--moving-landmarks", "m.mrk.json"]
+OUT = ["--out", "out"]
+
+
+def test_a_folder_with_all_that_was_found(here, capsys):
+    masks = ["--fixed-mask", "fm.nii.gz", "--moving-mask", "mm.nii.gz"]
+    assert main([*IMAGES, *LANDMARKS, *masks, *OUT]) == 0
+    said = capsys.readouterr().out
+    assert "rigid map by 4 of 4 points, turned by 90.0°" in said
+    assert {p.name for p in (here / "out").iterdir()} == FILES
+    record = json.loads((here / "out" / "report.json").read_text())
+    np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
+    assert record["dice"]["before"] == 0
+    assert record["dice"]["after"] > 0.85
+    assert record["input"]["fixed_mask"] == "fm.nii.gz"
+    page = (here / "out" / "report.html").read_text()
+    assert "90.00°" in page
+    assert "base64" in page
+    assert main([*IMAGES, *LANDMARKS, *OUT]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main([*IMAGES, *LANDMARKS, *OUT, "--overwrite", "--no-picture", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dice"] is None
+
+
+def test_simpleitk_makes_the_same_image_of_the_file(here):
+    assert main([*IMAGES, *LANDMARKS, *OUT, "--transform", "affine", "--no-picture"]) == 0
+    fixed, moving = (sitk.ReadImage(name) for name in ("f.nii.gz", "m.nii.gz"))
+    lowest = float(sitk.GetArrayFromImage(moving).min())
+    by_file = sitk.Resample(
+        moving, fixed, sitk.ReadTransform("out/transform.tfm"), sitk.sitkLinear, lowest
+    )
+    ours = read_image("out/warped.nii.gz")
+    off = np.abs(sitk.GetArrayFromImage(by_file) - ours.array)
+    assert np.mean(off > 1e-3) < 0.002
+    assert not (here / "out" / "overlay.png").exists()
+
+
+def test_pictures_by_a_table_of_pairs(here):
+    whole = np.clip(clouds((70, 80), 1) * 40 + 128, 0, 255).astype(np.uint8)
+    for name, (y, x) in (("a.png", (10, 12)), ("b.png", (6, 5))):
+        part = np.ascontiguousarray(whole[y : y + 50, x : x + 60])
+        write_image(Image(part, Grid(part.shape, unit="px")), here / name)
+    spots = np.random.default_rng(0).uniform(10, 40, (12, 2)) * 0.5
+    write_matches(Matches(spots, spots + np.array([3.5, 2.0])), here / "pairs.csv")
+    words = ["register", "--fixed", "a.png", "--moving", "b.png", "--pairs", "pairs.csv"]
+    assert main([*words, *OUT, "--spacing", "0.5"]) == 0
+    warped = read_image("out/warped.png", spacing=0.5)
+    expected = read_image("a.png", spacing=0.5)
+    assert warped.array.dtype == np.uint8
+    assert (warped.array[:44, :50] == expected.array[:44, :50]).mean() > 0.99
+
+
+def bad(here, kind):
+    """Write a file that something is wrong with."""
+    moving = PUSH.inverse()(SPOTS)
+    if kind == "names":
+        write_landmarks(Landmarks(["a", "b", "y", "z"], moving), here / "bad.mrk.json")
+    elif kind == "flip":
+        # A Slicer file without its frame, or with the wrong one.
+        write_landmarks(Landmarks(NAMES, SPOTS * [-1, -1, 1]), here / "bad.mrk.json")
+    elif kind == "pairs":
+        write_matches(Matches(SPOTS[:2], moving[:2]), here / "bad.csv")
+    elif kind == "flat":
+        flat = Image(clouds((30, 40)), Grid((30, 40), [1.0, 1.0]))
+        write_image(flat, here / "bad.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "says"),
+    [
+        ("", [*IMAGES], "no points to register by"),
+        ("", [*IMAGES, "--fixed-landmarks", "f.mrk.json"], "--moving-landmarks as well"),
+        ("", [*IMAGES, "--moving-model", "universal/head"], "--model as well"),
+        ("", [*IMAGES, *LANDMARKS, "--model", "universal/head"], "leave --model away"),
+        ("", [*IMAGES, "--model", "prostate-phantm-mr"], "prostate-phantom-mr"),
+        ("", [*IMAGES, *LANDMARKS, "--fixed-mask", "empty.nii.gz"], "empty.nii.gz: the mask is"),
+        ("", [*IMAGES, *LANDMARKS, "--robust", "ransac", "--threshold", "-1"], "be positive"),
+        ("names", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json"], "only the fixed image has c, d"),
+        ("flip", [*IMAGES, "--fixed-landmarks", "bad.mrk.json", *LANDMARKS[2:]], "RAS read as LPS"),
+        ("pairs", [*IMAGES, "--pairs", "bad.csv"], "2 pairs of points do not fix a rigid map"),
+        ("flat", [*IMAGES[:4], "bad.nrrd", *LANDMARKS], "the moving one 2D"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_in_one_line(here, capsys, kind, words, says):
+    bad(here, kind)
+    assert main([*words, *OUT]) == 2
+    told = capsys.readouterr().err.strip()
+    assert says in told
+    assert len(told.splitlines()) == 1
+    assert not (here / "out").exists()
+
+
+def test_a_folder_is_no_input_to_write_over(here, capsys):
+    (here / "out").mkdir()
+    (here / "f.mrk.json").rename(here / "out" / "fixed.mrk.json")
+    words = ["--fixed-landmarks", "out/fixed.mrk.json", *LANDMARKS[2:]]
+    assert main([*IMAGES, *words, *OUT, "--overwrite"]) == 2
+    assert "is one of the inputs" in capsys.readouterr().err

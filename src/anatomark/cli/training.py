@@ -196,7 +196,7 @@ def models(
     from anatomark.models.files import card_of, describe, find_model, shipped_models
     from anatomark.models.recipe import shipped_recipes
 
-    if name in shipped_recipes():
+    if name in shipped_recipes() and name not in shipped_models():
         fix = f"train it: anatomark train {name}"
         raise UsageError("is a recipe, not a model", path=name, fix=fix)
     if name is not None:

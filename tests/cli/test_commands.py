@@ -240,3 +240,14 @@ def test_lists_as_json(capsys):
     assert {p["phantom"] for p in json.loads(capsys.readouterr().out)} >= {"prostate", "abdomen"}
     assert run("import", "list", "--json") == 0
     assert "isbi2015" in capsys.readouterr().out
+
+
+def test_a_recipe_is_not_described_as_a_model(capsys):
+    assert main(["models", "ceph-votes"]) == 2
+    assert "is a recipe, not a model" in capsys.readouterr().err
+    assert main(["models", "prostate-phantom-mr"]) == 0  # which is both
+    assert capsys.readouterr().out.startswith("# prostate-phantom-mr")
+    assert main(["models", "universal/foot"]) == 2
+    assert "has no domain foot" in capsys.readouterr().err
+    assert main(["models"]) == 0
+    assert "ct-slices" in capsys.readouterr().out

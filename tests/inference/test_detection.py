@@ -143,7 +143,8 @@ def test_points_at_the_edge_of_the_view_are_flagged():
     found = findings_of(named_model(("in", "edge", "out"), checks), Image(array, grid), marks)
     # 1.5 of a radius of 5 are shown beyond the edge point: 72 % of its ball.
     assert found.flags == {"edge": (EDGE,), "out": (OUTSIDE,)}
-    assert found.radius["in"] == 5
+    assert found.radius["in"] == found.radius["edge"] == 5
+    assert np.isnan(found.radius["out"])  # nothing was learnt of such points
 
 
 def test_a_landmark_that_was_not_found_is_flagged_and_has_no_place():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests.metrics.measures.faces import face
 from anatomark import Landmarks
 from anatomark.errors import UsageError
 from anatomark.metrics.evaluation import evaluate
-from anatomark.metrics.measures import MEASURES, chosen_set
+from anatomark.metrics.measures import MEASURES, Measured, chosen_set
 from anatomark.metrics.measures.agreement import measure_all
 from anatomark.metrics.measures.tables import (
     agreement_csv,
@@ -20,6 +21,7 @@ from anatomark.metrics.measures.tables import (
     explained,
     found_csv,
     found_rows,
+    found_table,
     lead,
 )
 from anatomark.metrics.records import to_record
@@ -132,6 +134,25 @@ def test_rows_of_one_image():
     assert rows["SNB"]["meaning"] == "prognathic mandible"
     line = next(r for r in found_csv(rows.values()).splitlines() if r.startswith("x,SNA,"))
     assert line == "x,SNA,,,deg,,,absent: subspinale; flagged: nasion"
+
+
+def test_a_class_that_is_less_likely_than_not_is_doubtful():
+    from scipy.stats import norm
+
+    snb = next(m for m in CEPH.available(tuple(face().names)) if m.name == "SNB")
+    assert [c.limit for c in snb.classes[:2]] == [74.6, 78.7]
+    for value in (70.0, 74.4, 76.0, 78.6, 90.0):
+        for sd in (0.1, 1.0, 4.0, 50.0):
+            one = Measured(snb, value, sd, "deg")
+            edges = (-np.inf, 74.6, 78.7, np.inf)
+            low, high = next((a, b) for a, b in pairwise(edges) if a < value < b)
+            part = norm.cdf(high, value, sd) - norm.cdf(low, value, sd)
+            assert one.class_is_likely == (part >= 0.5)
+    assert Measured(snb, 76.0, math.nan, "deg").class_is_likely  # nothing is known against it
+    unsure = found_table([Measured(snb, 76.0, 50.0, "deg"), Measured(snb, 76.0, 0.1, "deg")])[1]
+    assert [row[4] for row in unsure] == ["1: normal?", "1: normal"]
+    flagged = found_table([Measured(snb, 76.0, 0.1, "deg")], flags={"nasion": ("unsure",)})[1]
+    assert flagged[0][4] == "1: normal?"
 
 
 def test_other_landmarks_are_refused():

@@ -41,6 +41,7 @@ def test_the_table_of_importers_is_what_the_command_line_offers() -> None:
         "chest-xray",
         "jsrt",
         "slicer",
+        "images",
         "csv",
     ]
     for importer in IMPORTERS.values():

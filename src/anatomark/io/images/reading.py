@@ -211,7 +211,7 @@ def _checked(
         raise ImageError(
             f"every voxel is {array.flat[0]}",
             path=file,
-            fix="check the export: it shows nothing",
+            fix="check the export (in Python, constant_ok=True allows it)",
         )
     return array
 

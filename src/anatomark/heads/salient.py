@@ -49,11 +49,12 @@ def between_voxels(logits: Tensor, index: Tensor) -> Tensor:
     nothing is moved.
     """
     shift = []
-    here = _values(logits, index)
+    logits = logits.float()
+    here = at_voxels(logits, index)
     for axis, size in enumerate(reversed(logits.shape[2:])):
         step = torch.zeros_like(index)
         step[..., axis] = 1
-        before, after = _values(logits, index - step), _values(logits, index + step)
+        before, after = at_voxels(logits, index - step), at_voxels(logits, index + step)
         bend = before + after - 2 * here
         peak = (bend < 0) & (before <= here) & (after <= here)
         peak &= (index[..., axis] > 0) & (index[..., axis] < size - 1)
@@ -62,13 +63,16 @@ def between_voxels(logits: Tensor, index: Tensor) -> Tensor:
     return index + torch.stack(shift, -1)
 
 
-def _values(logits: Tensor, index: Tensor) -> Tensor:
-    """Values ``(B, K)`` at whole indices; beyond the border those of the border."""
-    shape = logits.shape[2:]
+def at_voxels(maps: Tensor, index: Tensor) -> Tensor:
+    """Values ``(B, K)`` of ``maps`` ``(B, 1, *shape)`` at whole indices ``(B, K, D)``.
+
+    Beyond the border they are those of the border.
+    """
+    shape = maps.shape[2:]
     flat = torch.zeros(index.shape[:-1], dtype=torch.long, device=index.device)
     for axis, size in reversed(list(enumerate(reversed(shape)))):
         flat = flat * size + index[..., axis].long().clamp(0, size - 1)
-    return logits.float().flatten(1).gather(1, flat)
+    return maps.flatten(1).gather(1, flat)
 
 
 def sampled(maps: Tensor, index: Tensor, *, stride: int = 1) -> Tensor:

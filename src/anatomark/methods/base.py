@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from anatomark.augment import AugmentConfig, Drawn, apply, apply_to_masks, pull_points
+from anatomark.augment import AugmentConfig, Drawn, apply, apply_to_masks, draw, pull_points
 from anatomark.heads.pairing import Paired
 
 Draw = Callable[[AugmentConfig], Drawn]  # for the batch at hand
@@ -33,9 +33,11 @@ class Pair:
     mask: Tensor
     drawn: Drawn
 
-    def to_fixed(self, points: Tensor) -> Tensor:
-        """Where normalised points ``(B, K, D)`` of these images are in the first ones; float64."""
-        return pull_points(self.drawn, points)
+    def to_fixed(self, voxel: Tensor) -> Tensor:
+        """Where places ``(B, K, D)`` on the voxels of these images are on those of the first."""
+        size = voxel.new_tensor(self.images.shape[:1:-1])
+        points = pull_points(self.drawn, (2 * voxel + 1) / size - 1)
+        return ((points + 1) * size - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,6 +289,20 @@ def known(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.points is None or batch.present is None:
         raise ValueError("losses need a batch with points")
     return batch.points, batch.present
+
+
+def drawing(
+    batch: Batch, generator: torch.Generator, pairs: Sequence[tuple[int, int]] = ()
+) -> Draw:
+    """What decides by chance how a batch changes; ``pairs`` are rows that a mirror exchanges."""
+
+    def drawn(config: AugmentConfig) -> Drawn:
+        return draw(
+            config, len(batch.images), batch.images.ndim - 2,
+            extent_mm=batch.extent_mm.double(), generator=generator, pairs=pairs,
+        )  # fmt: skip
+
+    return drawn
 
 
 def pair_of(batch: Batch) -> Pair:

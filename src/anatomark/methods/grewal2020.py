@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from anatomark.heads.pairing import Compared, Paired, Pairing, inverse_consistent
-from anatomark.heads.salient import Salient, between_voxels, salient, sampled
+from anatomark.heads.salient import Salient, at_voxels, between_voxels, salient, sampled
 from anatomark.losses import contrast, descriptor_hinge, matching_entropy, saliency
 from anatomark.methods.base import Batch, Matcher, MethodConfig, Places, body_of, pair_of
 from anatomark.networks.blocks import Norm
@@ -120,12 +120,10 @@ class Grewal2020(Matcher):
     def same(self, out: Seen, batch: Batch) -> Tensor:
         """Which two places are one ``(B, K1, K2)``, as the known map says, inside of the body."""
         pair = pair_of(batch)
-        size = out.fixed.voxel.new_tensor(batch.images.shape[:1:-1])
-        seen_from = pair.to_fixed((2 * out.moving.voxel + 1) / size - 1)
-        projected = ((seen_from + 1) * size - 1) / 2
+        projected = pair.to_fixed(out.moving.voxel)
         apart = torch.cdist(out.fixed.voxel.to(projected), projected)
-        inside = inside_body(body_of(batch), out.fixed.voxel)
-        inside_moving = inside_body(pair.mask, out.moving.voxel)
+        inside = at_voxels(body_of(batch), out.fixed.voxel) > 0
+        inside_moving = at_voxels(pair.mask, out.moving.voxel) > 0
         same: Tensor = apart < self.config.threshold_voxels
         return same & inside[:, :, None] & inside_moving[:, None]
 
@@ -154,11 +152,3 @@ def describe(said: Described, index: Tensor) -> Tensor:
     """Descriptors ``(B, K, C)``: features of all levels side by side, at the places."""
     each = zip(said.levels, said.strides, strict=True)
     return torch.cat([sampled(level, index, stride=stride) for level, stride in each], -1)
-
-
-def inside_body(mask: Tensor, index: Tensor) -> Tensor:
-    """Whether the voxels at whole indices ``(B, K, D)`` are in the mask ``(B, 1, *shape)``."""
-    flat = torch.zeros(index.shape[:-1], dtype=torch.long, device=index.device)
-    for axis, size in reversed(list(enumerate(reversed(mask.shape[2:])))):
-        flat = flat * size + index[..., axis].long()
-    return mask.flatten(1).gather(1, flat) > 0

@@ -164,11 +164,21 @@ def on_multiple(x: Tensor, multiple: int, network: Callable[[Tensor], Tensor]) -
 
     The border is repeated at the far end of each axis only, so that no voxel changes its index.
     """
-    shape = x.shape[2:]
-    after = [-n % multiple for n in shape]
-    if any(after):
-        widths = [w for n in reversed(after) for w in (0, n)]
-        x = functional.pad(x, widths, mode="replicate")
-    out = network(x)
-    box: Any = (..., *(slice(n) for n in shape))
-    return out[box] if any(after) else out
+    return cut_back(network(extended(x, multiple)), x)
+
+
+def extended(x: Tensor, multiple: int) -> Tensor:
+    """``x`` with its border repeated at the far ends, up to a multiple of so many voxels."""
+    after = [-n % multiple for n in x.shape[2:]]
+    if not any(after):
+        return x
+    widths = [w for n in reversed(after) for w in (0, n)]
+    return functional.pad(x, widths, mode="replicate")
+
+
+def cut_back(out: Tensor, x: Tensor) -> Tensor:
+    """The part of ``out`` that has the size of ``x``, from the near corner."""
+    if out.shape[2:] == x.shape[2:]:
+        return out
+    box: Any = (..., *(slice(n) for n in x.shape[2:]))
+    return out[box]

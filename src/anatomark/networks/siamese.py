@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from anatomark.networks.blocks import Norm
+from anatomark.networks.blocks import Norm, cut_back, extended
 from anatomark.networks.unet import UNet
 
 
@@ -54,18 +53,9 @@ class SiameseUNet(nn.Module):
 
     def forward(self, images: Tensor) -> Described:
         """Describe images of any size: the border is repeated at the far ends."""
-        shape = images.shape[2:]
-        after = [-n % self.multiple for n in shape]
-        if any(after):
-            widths = [w for n in reversed(after) for w in (0, n)]
-            images = functional.pad(images, widths, mode="replicate")
-        steps = [self.unet.top(images)]
-        for step in self.unet.down:
-            steps.append(step(steps[-1]))
-        levels = tuple(steps[level] for level in self.described)
-        x = steps.pop()
-        for grow, step in zip(self.unet.grow, self.unet.up, strict=True):
-            x = step(torch.cat([grow(x), steps.pop()], dim=1))
+        steps = self.unet.descend(extended(images, self.multiple))
+        x = self.unet.climb(steps)
         with torch.autocast(x.device.type, enabled=False):  # in bfloat16 most peaks would be ties
-            logits = self.unet.last(x.float())[(..., *(slice(n) for n in shape))]
+            logits = cut_back(self.unet.last(x.float()), images)
+        levels = tuple(steps[level] for level in self.described)
         return Described(logits, levels, tuple(2**level for level in self.described))

@@ -66,12 +66,19 @@ class UNet(nn.Module):
         return on_multiple(images, self.multiple, self._maps)
 
     def _maps(self, x: Tensor) -> Tensor:
-        x = self.top(x)
-        skips = []
+        maps: Tensor = self.last(self.climb(self.descend(x)))
+        return maps
+
+    def descend(self, x: Tensor) -> list[Tensor]:
+        """Features of each level of the way down, full size first."""
+        levels = [self.top(x)]
         for step in self.down:
-            skips.append(x)
-            x = step(x)
+            levels.append(step(levels[-1]))
+        return levels
+
+    def climb(self, levels: Sequence[Tensor]) -> Tensor:
+        """Features at full size, of those of the way down."""
+        *skips, x = levels
         for grow, step, skip in zip(self.grow, self.up, reversed(skips), strict=True):
             x = step(torch.cat([grow(x), skip], dim=1))
-        maps: Tensor = self.last(x)
-        return maps
+        return x

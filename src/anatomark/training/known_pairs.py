@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from anatomark.augment import AugmentConfig, Drawn, draw
+from anatomark.augment import AugmentConfig
 from anatomark.methods import Batch, Matcher
-from anatomark.methods.base import body_of, pair_of, surety
+from anatomark.methods.base import body_of, drawing, pair_of, surety
 
 RIGHT_VOXELS = 2.0  # a match that is off by more is wrong
 
@@ -45,14 +45,8 @@ def validation_pair(
     """The pair that is made of a case, the same in every epoch."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {case}".encode()))
 
-    def drawn(config: AugmentConfig) -> Drawn:
-        return draw(
-            config, len(batch.images), batch.images.ndim - 2,
-            extent_mm=batch.extent_mm.double(), generator=generator,
-        )  # fmt: skip
-
     still = config.model_copy(update={"flip_axes": ()})
-    return method.shown(batch, still, drawn)
+    return method.shown(batch, still, drawing(batch, generator))
 
 
 @torch.inference_mode()
@@ -61,9 +55,7 @@ def matched(method: Matcher, batch: Batch) -> Matched:
     pair = pair_of(batch)
     fixed, moving = method.places(batch.images)[0], method.places(pair.images)[0]
     rows = method.pair(fixed, moving)
-    size = fixed.voxel.new_tensor(batch.images.shape[:1:-1])
-    points = (2 * moving.voxel[rows.moving] + 1) / size - 1
-    back: Any = ((pair.to_fixed(points[None])[0] + 1) * size - 1) / 2
+    back = pair.to_fixed(moving.voxel[rows.moving][None])[0]
     errors = (back - fixed.voxel[rows.fixed]).norm(dim=-1)
     shown = min(float(body_of(batch).sum()), float(pair.mask.sum()))
     sure = surety(fixed, moving, rows)

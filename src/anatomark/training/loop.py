@@ -19,11 +19,11 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from anatomark.augment import AugmentConfig, Drawn, draw
+from anatomark.augment import AugmentConfig
 from anatomark.errors import TrainingError, WriteError
 from anatomark.losses import pooled
 from anatomark.methods import Batch
-from anatomark.methods.base import known
+from anatomark.methods.base import drawing, known
 from anatomark.models.device import channels_last
 from anatomark.models.predicting import in_tiles
 from anatomark.models.recipe import Recipe, TrainingRecipe
@@ -109,13 +109,7 @@ class TrainingLoop(lightning.LightningModule, ABC):
     def _shown(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The batch with changes by chance, as its domain asks for."""
         seen = self.seen[batch.domain]
-
-        def drawn(config: AugmentConfig) -> Drawn:
-            return draw(
-                config, len(batch.images), batch.images.ndim - 2,
-                extent_mm=batch.extent_mm.double(), generator=generator, pairs=seen.row_pairs,
-            )  # fmt: skip
-
+        drawn = drawing(batch, generator, seen.row_pairs)
         shown: Batch = self.method.shown(batch, seen.augment, drawn)
         if self.recipe.training.channels_last:
             layout = channels_last(batch.images.ndim - 2)

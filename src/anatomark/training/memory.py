@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anatomark.augment import AugmentConfig, Drawn, draw
+from anatomark.augment import AugmentConfig
 from anatomark.errors import TrainingError
 from anatomark.losses import pooled
 from anatomark.methods import Batch, Learner
+from anatomark.methods.base import drawing
 from anatomark.models.device import channels_last, half_precision
 from anatomark.models.recipe import Recipe
 
@@ -100,13 +101,8 @@ def _step(method: Learner, batch: Batch, half: bool, device: str) -> int:
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def drawn(config: AugmentConfig) -> Drawn:
-        count, dimension = len(batch.images), batch.images.ndim - 2
-        generator = torch.Generator().manual_seed(0)
-        extent = [1.0] * dimension
-        return draw(config, count, dimension, extent_mm=extent, generator=generator)
-
-    batch = method.shown(batch, AugmentConfig(), drawn)
+    nothing = drawing(batch, torch.Generator().manual_seed(0))
+    batch = method.shown(batch, AugmentConfig(), nothing)
     with torch.random.fork_rng(), torch.enable_grad():
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),

@@ -16,7 +16,7 @@ LAYERS = (
     ("maps",),
     ("data",),
     ("correspondence",),
-    ("sampling",),
+    ("sampling", "field_of_view"),
     ("io",),
     ("frames", "labels"),
     ("pictures", "pages"),

@@ -16,7 +16,7 @@ from anatomark.inference import Detector
 from anatomark.methods import METHODS
 from anatomark.models.recipe import parse_recipe
 from anatomark.reproduce import fang2023 as reproduce
-from anatomark.reproduce import zhu2021
+from anatomark.reproduce import fang2023_registration, zhu2021
 
 
 @pytest.fixture
@@ -35,6 +35,14 @@ def tiny(monkeypatch):
     monkeypatch.setattr(reproduce, "recipe_of", smaller)
     monkeypatch.setattr(reproduce, "SMALL_CASES", 10)
     monkeypatch.setattr(reproduce, "SMALL_SHAPE", (8, 16, 16))
+    coarse = {"mr_shape": (16, 32, 32), "us_shape": (32, 32, 32)}
+    for name, value in (
+        ("FINE", coarse),
+        ("CAPTURE_PAIRS", 1),
+        ("CAPTURE_MM", (2, 6)),
+        ("DRAWS", 1),
+    ):
+        monkeypatch.setattr(fang2023_registration, name, value)
 
 
 def test_the_whole_table(tiny, tmp_path, capsys):
@@ -44,10 +52,17 @@ def test_the_whole_table(tiny, tmp_path, capsys):
     assert "phantoms, not patients" in said
     found = json.loads((out / "tables.json").read_text())
     assert set(found["rows"]) == set(reproduce.TABLE1)
+    registered = found["registration"]
+    assert len(registered["attempts"]) == 2
+    assert "SRE of automatic landmarks is" in said
+    assert (out / "registration" / "capture.png").stat().st_size > 10_000
+    assert [row["case"] for row in registered["pairs"]] == ["prostate_5007_us", "prostate_5008_us",
+                                                           "prostate_5009_us"]  # fmt: skip
     counts = {d: {r[d]["count"] for r in found["rows"].values()} for d in ("us", "mr")}
     assert all(len(c) == 1 and c.pop() == 9 for c in counts.values())  # 3 cases × 3 landmarks
     table = (out / "tables.md").read_text()
-    assert "5.77 ± 2.67 *†" in table
+    for published in ("5.77 ± 2.67 *†", "6.62 ± 3.97", "0.82 ± 0.06", "137 (52 %)", "112 (43 %)"):
+        assert published in table
     assert "phantoms, not patients" in table
     us = json.loads((out / "us" / "baseline" / "evaluation" / "metrics.json").read_text())
     assert us["missing_cases"] == []  # those of the other modality were never asked for

@@ -148,3 +148,31 @@ def test_a_folder_is_no_input_to_write_over(here, capsys):
     words = ["--fixed-landmarks", "out/fixed.mrk.json", *LANDMARKS[2:]]
     assert main([*IMAGES, *words, *OUT, "--overwrite"]) == 2
     assert "is one of the inputs" in capsys.readouterr().err
+
+
+def test_grey_values_are_compared_near_the_points(here):
+    words = [*IMAGES, *LANDMARKS, "--refine", "rigid", "--no-picture", "--json"]
+    assert main([*words, "--around", "6", "--out", "near"]) == 0
+    assert main([*words, "--out", "all"]) == 0
+    near, everywhere = (
+        json.loads((here / out / "report.json").read_text()) for out in ("near", "all")
+    )
+    assert (near["transform"]["around"], everywhere["transform"]["around"]) == (6.0, None)
+    assert near["mutual_information"]["points"] != everywhere["mutual_information"]["points"]
+
+
+def test_pairs_of_a_matcher_register(here, monkeypatch):
+    """A matcher is asked for by name, and sees both images."""
+    seen = []
+
+    class Known:
+        def match(self, fixed, moving):
+            seen.append((fixed.grid.shape, moving.grid.shape))
+            return Matches(SPOTS, PUSH.inverse()(SPOTS))
+
+    monkeypatch.setattr("anatomark.matching.named.matcher_named", lambda *_, **__: Known())
+    assert main([*IMAGES, "--matcher", "sift", "--no-picture", *OUT]) == 0
+    assert seen == [(GRID.shape, (22, 28, 28))]
+    record = json.loads((here / "out" / "report.json").read_text())
+    np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
+    assert record["points"]["sources"] == ["matches of sift"]

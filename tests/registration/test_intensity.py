@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,7 +15,7 @@ from anatomark.geometry import Grid
 from anatomark.maps import Affine, ThinPlate
 from anatomark.registration import intensity
 from anatomark.registration.intensity import Settings, refine
-from anatomark.registration.itk_images import overlap, sitk_image
+from anatomark.registration.itk_images import compared, overlap, sitk_image
 from anatomark.registration.landmarks import Pairs, fit_landmarks
 from anatomark.registration.mutual import Judge, coarser
 from anatomark.sampling import resample
@@ -107,7 +109,7 @@ def test_a_spline_follows_a_bend_and_the_landmarks_tell():
 
 def test_a_stage_that_ends_worse_is_left_out(monkeypatch):
     def spoil(self, name, before):
-        return sitk.TranslationTransform(2, [9.0, 9.0]), 5, "told to"
+        return Affine(np.eye(2), [9.0, 9.0]), 5, "told to"
 
     monkeypatch.setattr(intensity._Run, "_optimised", spoil)
     pairs = Pairs(("a",), ASKED[:1], PUSH(ASKED[:1]))
@@ -120,7 +122,7 @@ def test_a_stage_that_ends_worse_is_left_out(monkeypatch):
 
 
 def test_what_leaves_the_other_image_or_fails_is_left_out(monkeypatch):
-    gone = sitk.TranslationTransform(2, [1e4, 0.0])
+    gone = Affine(np.eye(2), [1e4, 0.0])
     monkeypatch.setattr(intensity._Run, "_optimised", lambda *_: (gone, 1, ""))
     result = refine(FIXED, MOVING, stages=["rigid"], settings=SMALL)
     assert result.warnings == ("the rigid stage was left out: it left no overlap with its start",)
@@ -167,6 +169,44 @@ def test_masks_tell_where_to_look():
     result = refine(FIXED, moving, stages=["rigid"], fixed_mask=mask, settings=SMALL)
     where = GRID.to_world([[50.0, 30.0]])
     np.testing.assert_allclose(result.map(where + np.array([3.0, 2.0])), where, atol=0.3)
+
+
+def test_the_edge_of_a_sector_is_not_anatomy():
+    """Each image shows another disc of the same scene: only with ``view`` that does not matter."""
+
+    def seen(image, centre):
+        far = np.linalg.norm(lattice(image.grid) - centre, axis=-1) > 22
+        return image.with_array(np.where(far, -3, image.array).astype(np.float32))
+
+    fixed, moving = seen(FIXED, GRID.centre), seen(MOVING, PUSH([GRID.centre])[0] + [14.0, -10.0])
+    start = PUSH.inverse()
+    apart = {}
+    for view in (True, False):
+        settings = replace(SMALL, view=view)
+        found = refine(fixed, moving, start=start, stages=["rigid"], settings=settings)
+        apart[view] = error(found.map)
+    assert apart[True] < 0.3 < apart[False]
+
+
+def test_masks_and_the_view_hold_together():
+    sector = np.ones(GRID.shape, np.float32)
+    sector[:30] = 0
+    image = FIXED.with_array(np.where(sector > 0, FIXED.array, 0.0).astype(np.float32))
+    left = np.zeros(GRID.shape, np.uint8)
+    left[:, :40] = 1
+    found = sitk.GetArrayFromImage(compared(image, Image(left, GRID), view=True)) > 0
+    expected = np.zeros(GRID.shape, bool)
+    expected[31:, :40] = True  # a voxel at the edge of the view is left out
+    np.testing.assert_array_equal(found, expected)
+    assert compared(FIXED, None, view=True) is None
+    # A mask of what the image does not show is still a mask.
+    top = Image(np.where(sector > 0, 0, 1).astype(np.uint8), GRID)
+    assert sitk.GetArrayFromImage(compared(image, top, view=True)).sum() == top.array.sum()
+
+
+def lattice(grid):
+    index = np.stack(np.meshgrid(*map(np.arange, grid.size_xyz)), -1)
+    return grid.to_world(index.reshape(-1, 2) * 1.0).reshape(*grid.shape, 2)
 
 
 def test_what_cannot_be_compared_is_refused():

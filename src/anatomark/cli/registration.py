@@ -86,6 +86,10 @@ def register(
         typer.Option(metavar="MM", help="Pairs that agree are so near; five voxels."),
     ] = None,
     smoothing: Annotated[float, typer.Option(min=0, help="Of a tps; 0 goes through points.")] = 0.0,
+    around: Annotated[
+        float | None,
+        typer.Option(metavar="MM", help="Compare grey values only so near to the points."),
+    ] = None,
     fixed_mask: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where the fixed image counts.")
     ] = None,
@@ -113,13 +117,14 @@ def register(
     sources = _Sources(fixed_landmarks, moving_landmarks, model, moving_model, pairs, matcher)
     sources.check()
     plan = Plan(
-        transform=transform, refine=refine, robust=robust, threshold=threshold, smoothing=smoothing
-    )
+        transform=transform, refine=refine, robust=robust, threshold=threshold,
+        smoothing=smoothing, around=around,
+    )  # fmt: skip
     given = _given(fixed=fixed, moving=moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     with console.Progress("reading") as bar:
         images, masks = _read(given, spacing=spacing_of(spacing), grey=grey)
         _named((fixed, moving), lambda: check_images(*images, *masks))
-        names = names_for(*images, (fixed, moving), picture=picture)
+        names = names_for(*images, (fixed, moving), picture=picture, plan=plan)
         paths = [*given.values(), *(p for p in (fixed_landmarks, moving_landmarks, pairs) if p)]
         check_free(out, names, paths, overwrite=overwrite)
         evidence = _evidence(sources, images, (fixed, moving), device, bar)

@@ -10,10 +10,11 @@ import numpy as np
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError
+from anatomark.field_of_view import field_of_view, view_check
 from anatomark.geometry import FloatArray
 from anatomark.models.checks import Checks, grown, own_covariance, raw_statistics
 from anatomark.models.files import Model
-from anatomark.models.quality import check_quality, field_of_view, view_check
+from anatomark.models.quality import check_quality
 from anatomark.models.shape_fit import fit_to_shape
 from anatomark.models.shape_model import ShapePrior
 from anatomark.models.shapes import ALPHA, ShapeCheck, check_shape, implausible, several_wrong

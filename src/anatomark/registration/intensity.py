@@ -1,6 +1,7 @@
-"""Refinement of a map by intensity: mutual information, coarse to fine, through SimpleITK.
+"""Refinement of a map by intensity: mutual information, coarse to fine.
 
-It starts from any map, of landmarks say, and never ends worse than that by its own measure.
+It starts from any map, of landmarks say, and never ends worse than that by its own measure. Rigid
+and affine maps are searched (``search``), B-splines are SimpleITK's.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ import numpy as np
 
 from anatomark.data import Image
 from anatomark.errors import LossWarning, RegistrationError
-from anatomark.geometry import FloatArray, Grid
+from anatomark.geometry import Grid
 from anatomark.io.transforms.itk_files import simpleitk
 from anatomark.io.transforms.itk_transforms import from_sitk, simplified, to_sitk
 from anatomark.maps import Affine, Chain, Map
 from anatomark.registration.itk_images import (
     check_images,
     check_overlap,
+    compared,
     folds,
     sitk_image,
-    sitk_mask,
 )
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.mutual import BINS, Judge, coarser, factor_for
 from anatomark.registration.results import Progress, Registration, Stage, judged
+from anatomark.registration.search import Pictures, search
 
 StageName = Literal["rigid", "affine", "bspline"]
 STAGES: tuple[StageName, ...] = ("rigid", "affine", "bspline")
@@ -41,21 +43,25 @@ _HALVES = 0.5  # a stage that loses so much of the overlap is not trusted
 class Settings:
     """How long and how closely to look; the defaults suit volumes of 64³ to 256³.
 
-    ``coarse`` are factors by which voxels are larger, level after level; ``samples`` how many
-    voxels a level draws; ``iterations`` those of each level. A B-spline, whose cost grows with
-    samples × nodes, has fewer of both, and leaves the coarsest level to the stages before it;
-    ``node_mm`` is the distance of its nodes (a sixth of the image without one). ``voxels`` is the
-    most that the finest level has. The same ``seed`` and ``threads=1`` give the same result but
-    for the rounding of its last digit; more threads add in any order, which optimisers magnify.
+    ``coarse`` are factors by which voxels are larger, level after level; one that leaves few
+    voxels of what is compared is left out. ``samples`` is how many places a level draws,
+    ``iterations`` how often it looks for each parameter of a rigid or affine map. A B-spline, whose
+    cost grows with samples × nodes, has its own numbers, and leaves the coarsest level to the
+    stages before it; ``node_mm`` is the distance of its nodes (a sixth of the image without one).
+    ``voxels`` is the most that the finest level has. With ``view``, what lies outside of the part
+    of an image that shows something, as of an ultrasound's sector, is not compared. The same
+    ``seed`` and ``threads=1`` give the same result but for the rounding of its last digit; more
+    threads add in any order, which the optimiser of B-splines magnifies.
     """
 
     coarse: tuple[int, ...] = (4, 2, 1)
-    samples: int = 20_000
-    iterations: int = 100
+    samples: int = 6_000
+    iterations: int = 30
     spline_samples: int = 6_000
     spline_iterations: int = 20
     node_mm: float | None = None
     voxels: int = 4_000_000
+    view: bool = True
     seed: int = 1
     threads: int | None = None
 
@@ -116,7 +122,8 @@ class _Run:
             for i, f in zip((self.fixed, self.moving), finest, strict=True)
         ]
         self.masks = [
-            None if m is None else sitk_mask(m) for m in (self.fixed_mask, self.moving_mask)
+            compared(image, mask, view=self.settings.view)
+            for image, mask in ((self.fixed, self.fixed_mask), (self.moving, self.moving_mask))
         ]
         self.judge = Judge(*self.images, *self.masks, threads=self.settings.threads)
         self.begin = self._itk(self.pull)
@@ -129,7 +136,7 @@ class _Run:
             reason = str(fault).strip().splitlines()[-1]
             self._note(Stage(name, np.nan, np.nan, False, 0, reason), f"failed ({reason})")
             return
-        after = simplified(Chain((from_sitk(added), self.pull)))
+        after = simplified(Chain((added, self.pull)))
         values = self.judge.pair(before, self._itk(after))
         problem = self._problem(values, before, after)
         first, last = (np.nan, np.nan) if values is None else values
@@ -178,55 +185,43 @@ class _Run:
             warnings.simplefilter("ignore", LossWarning)  # exact to what a metric can tell
             return to_sitk(pull, grid=_wider(self.fixed.grid))
 
-    def _optimised(self, name: StageName, before: Any) -> tuple[Any, int, str]:
-        """A transform to be applied before ``before``, with iterations and reason to stop."""
-        transform = self._first(name)
+    def _optimised(self, name: StageName, before: Any) -> tuple[Map, int, str]:
+        """A map to be applied before ``before``, with iterations and reason to stop."""
+        if name == "bspline":
+            return self._bent(before)
+        found = search(
+            name, Pictures(*self.images, *self.masks), self.pull, factors=self.settings.coarse,
+            samples=self.settings.samples, iterations=self.settings.iterations,
+            seed=self.settings.seed, progress=lambda done: self._tell(name, done),
+        )  # fmt: skip
+        return found.added, found.evaluations, found.stopped
+
+    def _bent(self, before: Any) -> tuple[Map, int, str]:
+        sitk = simpleitk()
+
+        grid = self.fixed.grid
+        node = self.settings.node_mm or float(grid.extent.max()) / 6
+        mesh = [max(round(float(e) / node), 1) for e in grid.extent]
+        transform = sitk.BSplineTransformInitializer(self.images[0], mesh, 3)
         iterations, stopped = 0, ""
-        for level, factor in enumerate(self._levels(name)):
+        factors = self.settings.coarse[-2:]
+        for level, factor in enumerate(factors):
             fixed, moving = (coarser(image, factor) for image in self.images)
-            method = self._method(name, fixed)
+            method = self._method(fixed)
             method.SetMovingInitialTransform(before)
             method.SetInitialTransform(transform, inPlace=True)
-            self._report(method, name, level)
+            self._follow(method, level, len(factors))
             method.Execute(fixed, moving)
             iterations += method.GetOptimizerIteration()
             stopped = method.GetOptimizerStopConditionDescription()
-        return transform, iterations, stopped
+        return from_sitk(transform), iterations, stopped
 
-    def _levels(self, name: StageName) -> tuple[int, ...]:
-        return self.settings.coarse[-2:] if name == "bspline" else self.settings.coarse
-
-    def _first(self, name: StageName) -> Any:
-        sitk = simpleitk()
-
-        dim, grid = self.fixed.grid.dimension, self.fixed.grid
-        if name == "bspline":
-            node = self.settings.node_mm or float(grid.extent.max()) / 6
-            mesh = [max(round(float(e) / node), 1) for e in grid.extent]
-            return sitk.BSplineTransformInitializer(self.images[0], mesh, 3)
-        kinds: dict[tuple[str, int], Any] = {
-            ("rigid", 2): sitk.Euler2DTransform, ("rigid", 3): sitk.Euler3DTransform,
-            ("affine", 2): lambda: sitk.AffineTransform(2),
-            ("affine", 3): lambda: sitk.AffineTransform(3),
-        }  # fmt: skip
-        transform = kinds[name, dim]()
-        transform.SetCenter(self._middle().tolist())
-        return transform
-
-    def _middle(self) -> FloatArray:
-        """World point about which turns are searched: the middle of what is compared."""
-        if self.fixed_mask is None:
-            return self.fixed.grid.centre
-        index = np.array([a.mean() for a in np.nonzero(self.fixed_mask.array > 0)[::-1]])
-        return self.fixed_mask.grid.to_world(index)
-
-    def _method(self, name: StageName, fixed: Any) -> Any:
+    def _method(self, fixed: Any) -> Any:
         sitk = simpleitk()
 
         settings, method = self.settings, sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(BINS)
-        samples = settings.spline_samples if name == "bspline" else settings.samples
-        share = min(samples / fixed.GetNumberOfPixels(), 1.0)
+        share = min(settings.spline_samples / fixed.GetNumberOfPixels(), 1.0)
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(share, settings.seed)
         method.SetInterpolator(sitk.sitkLinear)
@@ -237,39 +232,27 @@ class _Run:
                 use(mask)
         if settings.threads is not None:
             method.SetNumberOfThreads(settings.threads)
-        self._optimiser(method, name, max(fixed.GetSpacing()))
+        method.SetOptimizerAsLBFGSB(
+            gradientConvergenceTolerance=1e-5,
+            numberOfIterations=settings.spline_iterations,
+            maximumNumberOfCorrections=5,
+            maximumNumberOfFunctionEvaluations=4 * settings.spline_iterations,
+        )
         return method
 
-    def _optimiser(self, method: Any, name: StageName, voxel_mm: float) -> None:
-        if name == "bspline":
-            method.SetOptimizerAsLBFGSB(
-                gradientConvergenceTolerance=1e-5,
-                numberOfIterations=self.settings.spline_iterations,
-                maximumNumberOfCorrections=5,
-                maximumNumberOfFunctionEvaluations=4 * self.settings.spline_iterations,
-            )
-            return
-        # Scales by the shift they cause make a step of the optimiser one in millimetres.
-        method.SetOptimizerAsRegularStepGradientDescent(
-            learningRate=voxel_mm, minStep=0.01 * voxel_mm,
-            numberOfIterations=self.settings.iterations, gradientMagnitudeTolerance=1e-9,
-        )  # fmt: skip
-        method.SetOptimizerScalesFromPhysicalShift()
-
-    def _report(self, method: Any, name: StageName, level: int) -> None:
-        sitk = simpleitk()
-
-        progress, levels = self.progress, len(self._levels(name))
-        if progress is None:
-            return
-        most = self.settings.spline_iterations if name == "bspline" else self.settings.iterations
+    def _follow(self, method: Any, level: int, levels: int) -> None:
+        most = self.settings.spline_iterations
 
         def tell() -> None:
             within = min(method.GetOptimizerIteration() / most, 1.0)
-            progress(name, min((level + within) / levels, 0.99))
+            self._tell("bspline", (level + within) / levels)
 
-        progress(name, level / levels)
-        method.AddCommand(sitk.sitkIterationEvent, tell)
+        tell()
+        method.AddCommand(simpleitk().sitkIterationEvent, tell)
+
+    def _tell(self, name: StageName, done: float) -> None:
+        if self.progress is not None:
+            self.progress(name, min(done, 0.99))
 
 
 def _wider(grid: Grid) -> Grid:

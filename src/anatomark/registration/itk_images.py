@@ -8,6 +8,7 @@ import numpy as np
 
 from anatomark.data import Image
 from anatomark.errors import RegistrationError
+from anatomark.field_of_view import field_of_view
 from anatomark.geometry import Grid
 from anatomark.io.transforms.itk_files import simpleitk
 from anatomark.maps import Map
@@ -32,6 +33,26 @@ def sitk_mask(mask: Image) -> Any:
     picture = sitk.GetImageFromArray(np.ascontiguousarray(mask.array > 0).astype(np.uint8))
     place(picture, mask.grid)
     return picture
+
+
+def compared(image: Image, mask: Image | None, *, view: bool) -> Any:
+    """What of an image is compared, as an 8-bit mask in SimpleITK, or nothing where all of it is.
+
+    With ``view`` that is what shows something of the mask, without the voxels at its edge, which
+    are brighter or darker for no reason of anatomy.
+    """
+    from scipy.ndimage import binary_erosion
+
+    shown = field_of_view(image.array) if view else None
+    if shown is None or shown.all() or not shown.any():
+        return None if mask is None else sitk_mask(mask)
+    inner = sitk_mask(image.with_array(binary_erosion(shown, border_value=1)))
+    if mask is None:
+        return inner
+    sitk = simpleitk()
+    still = sitk.Transform(image.grid.dimension, sitk.sitkIdentity)
+    both = inner * sitk.Resample(sitk_mask(mask), inner, still, sitk.sitkNearestNeighbor, 0.0)
+    return both if sitk.GetArrayViewFromImage(both).any() else sitk_mask(mask)
 
 
 def place(picture: Any, grid: Grid) -> None:

@@ -47,7 +47,10 @@ class Judge:
         common = self._shown(first) * self._shown(second)
         if int(sitk.GetArrayViewFromImage(common).sum()) < _FEWEST:
             return None
-        return self._value(first, common), self._value(second, common)
+        try:
+            return self._value(first, common), self._value(second, common)
+        except RuntimeError:  # ITK cannot make its blocks of so thin an overlap
+            return None
 
     def share(self, pull: Any) -> float:
         """The share of the fixed image (its mask) that a transform brings into the moving one."""

@@ -13,18 +13,21 @@ import numpy as np
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import UsageError
+from anatomark.io.dicom.registration import can_register, write_spatial_registration
 from anatomark.io.files import suffix_of, write_text
 from anatomark.io.images.reading import write_image
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.io.transforms.formats import write_transform
+from anatomark.maps import Affine
 from anatomark.pictures import save_picture
 from anatomark.pipelines.registration.evidence import used_points
 from anatomark.pipelines.registration.overlay import draw_overlay
 from anatomark.pipelines.registration.report import page_of, to_record
-from anatomark.pipelines.registration.run import Registered
+from anatomark.pipelines.registration.run import Plan, Registered
 from anatomark.registration.results import Progress
 
 REPORT_FILE, PAGE_FILE, OVERLAY_FILE = "report.json", "report.html", "overlay.png"
+DICOM_FILE = "registration.dcm"
 TRANSFORM_FILES = ("transform.tfm", "transform.h5")
 _RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
@@ -36,20 +39,30 @@ class Names:
     warped: str
     points: tuple[str, str, str]
     picture: bool
+    dicom: bool = False
 
     def all(self) -> tuple[str, ...]:
         """Every file, in the order of writing; the report comes last."""
         drawn = (OVERLAY_FILE,) if self.picture else ()
-        return (*TRANSFORM_FILES, self.warped, *self.points, *drawn, PAGE_FILE, REPORT_FILE)
+        spatial = (DICOM_FILE,) if self.dicom else ()
+        return (
+            *TRANSFORM_FILES, *spatial, self.warped, *self.points, *drawn, PAGE_FILE, REPORT_FILE,
+        )  # fmt: skip
 
 
 def names_for(
-    fixed: Image, moving: Image, paths: Sequence[str | os.PathLike[str]], *, picture: bool = True
+    fixed: Image,
+    moving: Image,
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    picture: bool = True,
+    plan: Plan | None = None,
 ) -> Names:
     """Names of the files: volumes as NIfTI, pictures as PNG, points as Slicer's where it can.
 
     A PNG has no place in the world: it is written where both images, at ``paths``, were of such
-    files; any other flat image becomes NRRD, which keeps it.
+    files; any other flat image becomes NRRD, which keeps it. Two DICOM volumes get a DICOM
+    registration, where ``plan`` makes a map that such a file can hold.
     """
     warped = "warped.nii.gz"
     if fixed.grid.dimension == 2:
@@ -58,7 +71,13 @@ def names_for(
         }  # fmt: skip
         warped = "warped.png" if plain else "warped.nrrd"
     kind = "mrk.json" if fixed.grid.unit == "mm" else "json"
-    return Names(warped, (f"fixed.{kind}", f"moving.{kind}", f"moved.{kind}"), picture)
+    plain = plan is None or (
+        plan.transform in {"rigid", "similarity", "affine"} and plan.refine != "bspline"
+    )
+    return Names(
+        warped, (f"fixed.{kind}", f"moving.{kind}", f"moved.{kind}"), picture,
+        plain and can_register(fixed, moving),
+    )  # fmt: skip
 
 
 def check_free(
@@ -95,6 +114,8 @@ def write_registered(
     for name in TRANSFORM_FILES:
         write_transform(found.pull.inverse(), folder / name, direction="image")
     tell("writing", 0.3)
+    if names.dicom and isinstance(found.map, Affine):
+        write_spatial_registration(found.map, found.fixed, found.moving, folder / DICOM_FILE)
     write_image(found.warped, folder / names.warped)
     _write_points(found, folder, names, record)
     tell("drawing", 0.0)

@@ -60,7 +60,8 @@ def _versions() -> dict[str, str]:
 
 def _transform(found: Registered) -> dict[str, Any]:
     record: dict[str, Any] = {
-        "kind": found.plan.transform, "refine": found.plan.refine, "direction": DIRECTION,
+        "kind": found.plan.transform, "refine": found.plan.refine, "around": found.plan.around,
+        "direction": DIRECTION,
         "frame": "LPS", "matrix": None, "turn_degrees": None, "volume_ratio": None,
     }  # fmt: skip
     if isinstance(found.map, Affine):

@@ -23,7 +23,7 @@ from anatomark.registration.checks import least_pairs
 from anatomark.registration.elastix import ElastixSettings, has_elastix, refine_with_points
 from anatomark.registration.fits import Fit
 from anatomark.registration.intensity import Settings, StageName, refine
-from anatomark.registration.itk_images import check_images, check_overlap, sitk_image, sitk_mask
+from anatomark.registration.itk_images import check_images, check_overlap, compared, sitk_image
 from anatomark.registration.landmarks import (
     Pairs,
     Robust,
@@ -33,6 +33,7 @@ from anatomark.registration.landmarks import (
 from anatomark.registration.landmarks import Transform as PointTransform
 from anatomark.registration.mutual import Judge, coarser, factor_for
 from anatomark.registration.overlap import dice
+from anatomark.registration.regions import around
 from anatomark.registration.results import Progress, Registration
 from anatomark.sampling import resample
 
@@ -62,6 +63,7 @@ class Plan:
     ``refine`` are stages of mutual information, each after those before it. ``robust`` is
     ``ransac`` where there are matches and ``no`` elsewhere, unless it is said; ``threshold`` (in
     the unit of the images) is how far pairs may be apart that agree: five voxels unless it is said.
+    With ``around`` grey values are compared only so near to the fixed points that are used.
     """
 
     transform: Transform = "rigid"
@@ -69,6 +71,7 @@ class Plan:
     robust: Robust | None = None
     threshold: float | None = None
     smoothing: float = 0.0
+    around: float | None = None
     seed: int = 0
     settings: Settings | None = None
     elastix: ElastixSettings | None = None
@@ -155,7 +158,8 @@ def register(
     pairs, fit = fit_evidence(evidence, plan, (fixed.grid, moving.grid))
     masks = (fixed_mask, moving_mask)
     check_overlap(fixed, moving, fit.map.inverse(), None, None)
-    results, missing = _refined(plan, (fixed, moving), masks, (pairs, fit), progress)
+    regions = (_near(plan, fixed, fixed_mask, _inliers(pairs, fit)), moving_mask)
+    results, missing = _refined(plan, (fixed, moving), regions, (pairs, fit), progress)
     push = results[-1].map if results else fit.map
     tell("warping", 0.0)
     pull, loss = storable(push.inverse(), fixed.grid)
@@ -169,7 +173,7 @@ def register(
     maps = (fit.map, push)
     return Registered(
         fixed, moving, plan, evidence, pairs, fit, push, pull, warped, fill, results,
-        _expected(fit, fixed, fixed_mask), _information((fixed, moving), masks, maps, pull),
+        _expected(fit, fixed, fixed_mask), _information((fixed, moving), regions, maps, pull),
         _dice(masks, maps), fixed_mask, moving_mask, said,
     )  # fmt: skip
 
@@ -247,6 +251,25 @@ def _said_of_points(evidence: Evidence, fit: Fit) -> tuple[str, ...]:
     if 2 * lost > len(fit.inliers):
         said.append(f"{lost} of {len(fit.inliers)} pairs do not agree with the map found")
     return tuple(said)
+
+
+def _near(plan: Plan, fixed: Image, mask: Image | None, pairs: Pairs) -> Image | None:
+    """Where grey values are compared in the fixed image: in its mask, near the points if asked."""
+    if plan.around is None:
+        return mask
+    near = around(pairs.fixed_mm, fixed.grid, plan.around)
+    if mask is None:
+        return near
+    own = resample(
+        Image((mask.array > 0).astype(np.uint8), mask.grid), fixed.grid, interpolation="nearest"
+    )
+    both = near.array * own.array
+    if not both.any():
+        raise RegistrationError(
+            f"the fixed mask and what is within {plan.around:g} {fixed.grid.unit} of the points "
+            "have nothing in common", fix="leave one of them out",
+        )  # fmt: skip
+    return near.with_array(both)
 
 
 # -- grey values -----------------------------------------------------------------------------------
@@ -358,7 +381,8 @@ def _information(
 ) -> Measure:
     """Mutual information on what the fixed image shares with the moving one under each map."""
     pictures = [coarser(sitk_image(i), factor_for(i.grid, _JUDGED)) for i in images]
-    judge = Judge(*pictures, *[None if m is None else sitk_mask(m) for m in masks], threads=None)
+    shown = [compared(i, m, view=True) for i, m in zip(images, masks, strict=True)]
+    judge = Judge(*pictures, *shown, threads=None)
     fitted = pull if maps[1] is maps[0] else storable(maps[0].inverse(), images[0].grid)[0]
     still = Affine.identity(images[0].grid.dimension)
     last, middle, first = (to_sitk(m) for m in (pull, fitted, still))

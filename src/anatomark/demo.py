@@ -22,6 +22,12 @@ from anatomark.metrics.sources import read_truth
 from anatomark.metrics.tables import rows_of
 from anatomark.pages import Page
 from anatomark.pictures import draw, save_picture
+from anatomark.pipelines.registration.evidence import evidence_of
+from anatomark.pipelines.registration.files import PAGE_FILE, names_for, write_registered
+from anatomark.pipelines.registration.overlay import draw_overlay
+from anatomark.pipelines.registration.report import summary_rows
+from anatomark.pipelines.registration.run import Registered, register
+from anatomark.pipelines.registration.study import dice_of, gland_pair
 
 _CASES = 6
 
@@ -44,10 +50,13 @@ def run_demo(
         )
         _section(page, kind, cohort, out / "pictures")
         if progress is not None:
-            progress(number, len(PHANTOMS) + 1)
-    detection(page, out, seed=seed)
+            progress(number, len(PHANTOMS) + 2)
+    cohort, found = detection(page, out, seed=seed)
     if progress is not None:
-        progress(len(PHANTOMS) + 1, len(PHANTOMS) + 1)
+        progress(len(PHANTOMS) + 1, len(PHANTOMS) + 2)
+    registration(page, out, cohort, found)
+    if progress is not None:
+        progress(len(PHANTOMS) + 2, len(PHANTOMS) + 2)
     page.heading("Files")
     page.text(
         "Each phantom is a cohort in the folder phantoms beside this page: images, landmarks, "
@@ -90,8 +99,11 @@ def _table(sample: Sample) -> tuple[list[str], list[list[str]]]:
 # -- detection with the models that come with the package ------------------------------------------
 
 
-def detection(page: Page, out: Path, *, seed: int) -> None:
-    """Detect the landmarks of fresh prostate phantoms, and measure it against their truth."""
+def detection(page: Page, out: Path, *, seed: int) -> tuple[Cohort, dict[str, Findings]]:
+    """Detect the landmarks of fresh prostate phantoms, and measure it against their truth.
+
+    Returns the phantoms and what was found in each of their images.
+    """
     cohort = write_phantoms(
         "prostate", out / "phantoms" / "detection", cases=_CASES, seed=seed + 900_000,
         shape=(32, 64, 64), overwrite=True,
@@ -101,6 +113,7 @@ def detection(page: Page, out: Path, *, seed: int) -> None:
         f"Two small models (Fang 2023, trained on phantoms) look at {_CASES} fresh pairs. The "
         "pictures show found points, the tables compare them with the truth."
     )
+    everything: dict[str, Findings] = {}
     for domain in ("mr", "us"):
         detector = Detector(f"prostate-phantom-{domain}")
         cases = cohort.select(domain=domain).cases
@@ -116,6 +129,8 @@ def detection(page: Page, out: Path, *, seed: int) -> None:
         )
         page.table(*_compared(samples[first], found[first]))
         _measured(page, out, cohort, domain, {n: f.landmarks for n, f in found.items()})
+        everything |= found
+    return cohort, everything
 
 
 def _compared(sample: Sample, findings: Findings) -> tuple[list[str], list[list[str]]]:
@@ -143,3 +158,45 @@ def _measured(
     headers, rows = rows_of([*result.landmarks, result.pooled], result.table.unit, first="landmark")
     page.table(headers, rows)
     page.text(f"All of it: {report.relative_to(out)}")
+
+
+# -- registration of what was found ----------------------------------------------------------------
+
+
+def registration(page: Page, out: Path, cohort: Cohort, found: Mapping[str, Findings]) -> None:
+    """Bring the MR images onto the ultrasound by the points that were found; the first in full."""
+    page.heading("MR brought onto ultrasound")
+    page.text(
+        "By the three points that were found in both images, each as sure as its model says. The "
+        "surface error (Fang 2023, equation 6) is the mean distance of the gland's surface from "
+        "where the surfaces of both masks say it belongs."
+    )
+    rows = []
+    cases = {case.case: case for case in cohort.cases}
+    for number, mr in enumerate(cohort.select(domain="mr").cases):
+        fixed, moving = load_sample(cohort, cases[mr.pair]), load_sample(cohort, mr)
+        models = ("prostate-phantom-us", "prostate-phantom-mr")
+        both = evidence_of(found[fixed.case], found[moving.case], models=models)
+        result = register(
+            fixed.image, moving.image, both, fixed_mask=fixed.mask, moving_mask=moving.mask
+        )
+        pair = gland_pair(mr.patient, fixed, moving)
+        before = result.dice.before if result.dice else float("nan")
+        rows.append([
+            mr.patient, f"{pair.error(result.map):.1f}", f"{before:.2f}",
+            f"{dice_of(pair, result.map):.2f}",
+        ])  # fmt: skip
+        if number == 0:
+            _in_full(page, out / "registered", result)
+    page.table(["pair", "surface error (mm)", "Dice as they lie", "Dice by points"], rows)
+
+
+def _in_full(page: Page, folder: Path, result: Registered) -> None:
+    names = names_for(result.fixed, result.moving, ["fixed.nii.gz", "moving.nii.gz"])
+    record = write_registered(result, folder, names, given={"fixed": "US", "moving": "MR"})
+    page.picture(
+        draw_overlay(result), "The first pair, before and after: edges and squares of the MR image "
+        "on the ultrasound.",
+    )  # fmt: skip
+    page.table(["", "before", "points", "at the end"], summary_rows(record))
+    page.text(f"Transforms, warped image, points and report: {folder.name}/{PAGE_FILE}")

@@ -1,8 +1,8 @@
 """Search for the rigid or affine map under which two images tell most about each other.
 
 The measure is normalised mutual information (Studholme, Hill, Hawkes 1999), the search is Powell's
-(1964): by values alone, since gradients lead away from maxima as narrow as those between MR and
-ultrasound, as ``benchmarks/refinement.py`` measures.
+(1964), by values alone: between MR and ultrasound descent by gradients ends farther off
+(``benchmarks/refinement.py``).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError, RegistrationError
 from anatomark.geometry import Grid
 from anatomark.inference.detector import Detector
+from anatomark.inference.flags import Findings
 from anatomark.io.landmarks.formats import read_landmarks
 from anatomark.io.landmarks.matches import read_matches
 from anatomark.registration.landmarks import Pairs, landmark_pairs, match_pairs
@@ -137,21 +138,27 @@ def detected(
     progress: Progress | None = None,
 ) -> Evidence:
     """Points that a model finds in each image, with their covariances and flags."""
-    sides: list[Landmarks] = []
-    flags: dict[str, tuple[str, ...]] = {}
-    sources = []
+    found: list[Findings] = []
     named = zip(("fixed", "moving"), detectors, (fixed, moving), paths, strict=True)
     for side, detector, image, path in named:
         if progress is not None:
             progress(f"detecting in the {side} image", 0.0)
-        found = _looked_at(detector, image, path)
-        sides.append(found.landmarks)
-        for name, own in found.findings.flags.items():
-            flags[f"{side} {name}"] = tuple(own)
-        if found.findings.image:
-            flags[f"{side} image"] = tuple(found.findings.image)
-        sources.append(f"{side}: detected by {detector.model.name}")
-    return Evidence(sides[0], sides[1], sources=tuple(sources), flags=flags)
+        found.append(_looked_at(detector, image, path).findings)
+    names = (detectors[0].model.name, detectors[1].model.name)
+    return evidence_of(found[0], found[1], models=names)
+
+
+def evidence_of(fixed: Findings, moving: Findings, *, models: tuple[str, str]) -> Evidence:
+    """What models have found in both images already, with its covariances and flags."""
+    flags: dict[str, tuple[str, ...]] = {}
+    for side, found in (("fixed", fixed), ("moving", moving)):
+        flags |= {f"{side} {name}": tuple(own) for name, own in found.flags.items()}
+        if found.image:
+            flags[f"{side} image"] = tuple(found.image)
+    sources = tuple(
+        f"{s}: detected by {m}" for s, m in zip(("fixed", "moving"), models, strict=True)
+    )
+    return Evidence(fixed.landmarks, moving.landmarks, sources=sources, flags=flags)
 
 
 def _looked_at(detector: Detector, image: Image, path: AnyPath | None) -> Any:

@@ -75,10 +75,12 @@ def gland_pair(name: str, fixed: Sample, moving: Sample) -> GlandPair:
 
 def errors_of(pair: GlandPair, found: Affine) -> Errors:
     """Errors of a rigid map that pushes moving points onto fixed ones."""
-    return Errors(
-        pair.error(found), dice(_mask(pair.fixed), _mask(pair.moving), push=found),
-        residual_turn_degrees(pair.truth, found),
-    )  # fmt: skip
+    return Errors(pair.error(found), dice_of(pair, found), residual_turn_degrees(pair.truth, found))
+
+
+def dice_of(pair: GlandPair, found: Map | None) -> float:
+    """Overlap 0…1 of the masks under a map of moving points, or as they lie."""
+    return dice(_mask(pair.fixed), _mask(pair.moving), push=found)
 
 
 def by_landmarks(fixed: Landmarks, moving: Landmarks) -> Affine:

@@ -79,7 +79,7 @@ def register_all(
 ) -> dict[str, Any] | None:
     """Register the test pairs by ``models`` (folders or names) of ``us`` and ``mr``.
 
-    What is in ``folder`` already is not done again. Nothing where the cohort has no pairs with masks.
+    What is in ``folder`` already is not done again. Nothing is found without pairs with masks.
     """
     if (folder / FILE).is_file():
         return dict(json.loads((folder / FILE).read_text()))

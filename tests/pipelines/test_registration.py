@@ -172,9 +172,8 @@ class Model:
 
     def __init__(self, marks, **flags):
         self.model = SimpleNamespace(name="told")
-        self.found = SimpleNamespace(
-            landmarks=marks, findings=SimpleNamespace(flags=flags, image=())
-        )
+        findings = SimpleNamespace(landmarks=marks, flags=flags, image=())
+        self.found = SimpleNamespace(landmarks=marks, findings=findings)
 
     def detect(self, image):
         return self.found

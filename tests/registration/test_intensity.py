@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -12,6 +10,7 @@ from scipy import ndimage
 from anatomark.data import Image, Landmarks
 from anatomark.errors import RegistrationError
 from anatomark.geometry import Grid
+from anatomark.io.transforms.itk_transforms import to_sitk
 from anatomark.maps import Affine, ThinPlate
 from anatomark.registration import intensity
 from anatomark.registration.intensity import Settings, refine
@@ -179,13 +178,16 @@ def test_the_edge_of_a_sector_is_not_anatomy():
         return image.with_array(np.where(far, -3, image.array).astype(np.float32))
 
     fixed, moving = seen(FIXED, GRID.centre), seen(MOVING, PUSH([GRID.centre])[0] + [14.0, -10.0])
-    start = PUSH.inverse()
-    apart = {}
+    discs = Affine(PUSH.matrix, PUSH.offset + np.array([14.0, -10.0]))  # one upon the other
+    more = {}
     for view in (True, False):
-        settings = replace(SMALL, view=view)
-        found = refine(fixed, moving, start=start, stages=["rigid"], settings=settings)
-        apart[view] = error(found.map)
-    assert apart[True] < 0.3 < apart[False]
+        masks = [compared(image, None, view=view) for image in (fixed, moving)]
+        judge = Judge(sitk_image(fixed), sitk_image(moving), *masks, threads=1)
+        of_scene, of_discs = judge.pair(to_sitk(PUSH), to_sitk(discs))
+        more[view] = of_scene > of_discs
+    assert more == {True: True, False: False}
+    found = refine(fixed, moving, start=PUSH.inverse(), stages=["rigid"], settings=SMALL)
+    assert error(found.map) < 0.3
 
 
 def test_masks_and_the_view_hold_together():
@@ -202,6 +204,17 @@ def test_masks_and_the_view_hold_together():
     # A mask of what the image does not show is still a mask.
     top = Image(np.where(sector > 0, 0, 1).astype(np.uint8), GRID)
     assert sitk.GetArrayFromImage(compared(image, top, view=True)).sum() == top.array.sum()
+
+
+def test_labels_are_compared_with_their_background():
+    """What is left of a label without its background is one value, which says nothing."""
+    grid = Grid((48, 52), [1.0, 1.0])
+    y, x = np.indices(grid.shape)
+    ellipse = (((x - 24) / 12) ** 2 + ((y - 22) / 7) ** 2 < 1).astype(np.float32)
+    fixed = Image(ellipse, grid)
+    moving = resample(fixed, grid, push=Affine(np.eye(2), [4.0, -3.0]))
+    found = refine(fixed, moving, stages=["rigid"], settings=SMALL)
+    np.testing.assert_allclose(found.map([[28.0, 19.0]]), [[24.0, 22.0]], atol=0.3)
 
 
 def lattice(grid):

@@ -15,6 +15,7 @@ from anatomark.maps import Map
 
 _PROBES = 24  # an axis, at which the overlap is measured
 _LEAST_OVERLAP = 0.01  # of the fixed image (or its mask)
+_LEAST_INNER = 0.5  # of what an image shows, that is left without its edge
 
 
 def sitk_image(image: Image) -> Any:
@@ -39,14 +40,19 @@ def compared(image: Image, mask: Image | None, *, view: bool) -> Any:
     """What of an image is compared, as an 8-bit mask in SimpleITK, or nothing where all of it is.
 
     With ``view`` that is what shows something of the mask, without the voxels at its edge, which
-    are brighter or darker for no reason of anatomy.
+    are brighter or darker for no reason of anatomy. What is thin, or has one value against its
+    background, as labels and vessels, is compared with its background.
     """
     from scipy.ndimage import binary_erosion
 
     shown = field_of_view(image.array) if view else None
     if shown is None or shown.all() or not shown.any():
         return None if mask is None else sitk_mask(mask)
-    inner = sitk_mask(image.with_array(binary_erosion(shown, border_value=1)))
+    within = binary_erosion(shown, border_value=1)
+    values = image.array[within]
+    if within.sum() < _LEAST_INNER * shown.sum() or values.min() == values.max():
+        return None if mask is None else sitk_mask(mask)
+    inner = sitk_mask(image.with_array(within))
     if mask is None:
         return inner
     sitk = simpleitk()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,20 @@ class Judge:
 
     def pair(self, first: Any, second: Any) -> tuple[float, float] | None:
         """Mutual information in nats under two transforms; none where they share too little."""
+        found = self.values([first, second])
+        return None if found is None else (found[0], found[1])
+
+    def values(self, pulls: Sequence[Any]) -> list[float] | None:
+        """Mutual information under each transform, on the samples that all of them show."""
         sitk = simpleitk()
 
-        common = self._shown(first) * self._shown(second)
+        common = self._shown(pulls[0])
+        for pull in pulls[1:]:
+            common = common * self._shown(pull)
         if int(sitk.GetArrayViewFromImage(common).sum()) < _FEWEST:
             return None
         try:
-            return self._value(first, common), self._value(second, common)
+            return [self._value(pull, common) for pull in pulls]
         except RuntimeError:  # ITK cannot make its blocks of so thin an overlap
             return None
 

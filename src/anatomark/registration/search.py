@@ -62,16 +62,17 @@ def search(
     rng = np.random.default_rng(seed)
     levels = [_Level(kind, pictures, pull, factor, samples, rng) for factor in factors]
     levels = [one for one in levels[:-1] if one.across >= _FEWEST_VOXELS] + levels[-1:]
-    added, spent = Affine.identity(pictures.fixed.GetDimension()), 0
+    added, spent, settled = Affine.identity(pictures.fixed.GetDimension()), 0, False
     for number, level in enumerate(levels):
 
         def tell(done: float, first: int = number) -> None:
             progress((first + done) / len(levels))
 
         tell(0.0)
-        added, looks = level.climb(added, iterations, tell)
+        added, looks, settled = level.climb(added, iterations, tell)
         spent += looks
-    return Found(added, spent, "no map nearby shows more")
+    end = "nothing nearby is better" if settled else "looked as often as it may"
+    return Found(added, spent, end)
 
 
 class _Level:
@@ -99,14 +100,17 @@ class _Level:
         self.lever = float(np.sqrt(((self.points - self.centre) ** 2).sum(axis=1).mean()))
         self.dimension = self.points.shape[1]
         self.count = parameters(kind, self.dimension)
-        self.across = float((np.ptp(self.points @ self.axes, axis=0) / self.sides).min())
+        # Along axes that are as coarse as that anyway nothing is lost.
+        shrunk = np.array(fixed.GetSize()) < np.array(pictures.fixed.GetSize())
+        wide = np.ptp(self.points @ self.axes, axis=0) / self.sides
+        self.across = float(wide[shrunk].min()) if shrunk.any() else np.inf
         shown, values = self._shown(pull(self.points))
         self.range, self.least = _range(values), _LEAST_SHARE * shown.mean()
 
     def climb(
         self, start: Affine, iterations: int, tell: Callable[[float], None]
-    ) -> tuple[Affine, int]:
-        """The best change near ``start``, and how often was looked."""
+    ) -> tuple[Affine, int, bool]:
+        """The best change near ``start``, how often was looked, and whether that was enough."""
         from scipy.optimize import minimize
 
         # Parameters are lengths: turns and stretches by what they do at the lever.
@@ -130,7 +134,7 @@ class _Level:
             options={"maxfev": most, "xtol": 0.02, "ftol": 1e-6},
         )  # fmt: skip
         better = bool(found.fun < self.cost(start))
-        return (changed(found.x) if better else start), looks
+        return (changed(found.x) if better else start), looks, bool(found.success)
 
     def cost(self, added: Affine) -> float:
         """Minus the normalised mutual information (1…2); 0 where too little is shown."""
@@ -162,16 +166,18 @@ def normalised_information(bins: NDArray[np.int64], place: FloatArray) -> float:
     row = bins * (BINS + 1) + low
     size = BINS * (BINS + 1)
     joint = np.bincount(row, 1 - part, size) + np.bincount(row + 1, part, size)
-    table = joint.reshape(BINS, BINS + 1) / len(bins)
-    both = _entropy(table.ravel())
+    count = len(bins)
+    table = joint.reshape(BINS, BINS + 1) / count
+    both = _entropy(table.ravel(), count)
     if both == 0:
         return 1.0
-    return (_entropy(table.sum(axis=1)) + _entropy(table.sum(axis=0))) / both
+    return (_entropy(table.sum(axis=1), count) + _entropy(table.sum(axis=0), count)) / both
 
 
-def _entropy(shares: FloatArray) -> float:
+def _entropy(shares: FloatArray, count: int) -> float:
+    """In nats, without the bias of few samples (Miller 1955): else showing less would pay."""
     some = shares[shares > 0]
-    return float(-(some * np.log(some)).sum())
+    return float(-(some * np.log(some)).sum() + (len(some) - 1) / (2 * count))
 
 
 def _range(values: FloatArray) -> tuple[float, float]:

@@ -28,27 +28,43 @@ _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName"
           "AccessionNumber")  # fmt: skip
 
 
+_NEEDED = ("frame_of_reference_uid", "study_uid", "series_uid", "sop_class_uid", "source_files")
+
+
 def can_register(fixed: Image, moving: Image) -> bool:
-    """Whether both are DICOM volumes that know their frame of reference and their instances."""
-    return all(
-        image.grid.dimension == 3 and image.meta.get("frame_of_reference_uid")
-        and image.meta.get("source_files") and any(image.meta.get("sop_instance_uids", ()))
+    """Whether both are DICOM volumes that know their frames of reference, and these differ.
+
+    Two maps out of one frame would contradict each other: what lies in one is registered by it.
+    """
+    known = all(
+        image.grid.dimension == 3 and all(image.meta.get(name) for name in _NEEDED)
+        and any(image.meta.get("sop_instance_uids", ()))
         for image in (fixed, moving)
     )  # fmt: skip
+    frames = [image.meta.get("frame_of_reference_uid") for image in (fixed, moving)]
+    return known and frames[0] != frames[1]
 
 
 def write_spatial_registration(
-    push: Affine, fixed: Image, moving: Image, path: str | os.PathLike[str]
+    push: Affine,
+    fixed: Image,
+    moving: Image,
+    path: str | os.PathLike[str],
+    *,
+    how: str = "by points",
 ) -> None:
     """Write the map that ``push``es moving points onto fixed ones (LPS mm) as a REG object.
 
-    Patient and study are those of the fixed image, whose files are looked at again.
+    Patient and study are those of the fixed image, whose files are looked at again; ``how`` is
+    the description of the content.
     """
     if not can_register(fixed, moving):
         raise WriteError(
-            "a spatial registration needs two DICOM volumes with frames of reference", path=path
+            "a spatial registration needs two DICOM volumes with frames of reference that differ",
+            path=path,
         )
     dataset = _about(fixed)
+    dataset.ContentDescription = how
     still = Affine.identity(3)
     dataset.RegistrationSequence = [_item(fixed, still), _item(moving, push)]
     _refer(dataset, fixed, moving)
@@ -81,7 +97,7 @@ def _about(fixed: Image) -> Any:
     found.SeriesTime = found.ContentTime = found.InstanceCreationTime = now.strftime("%H%M%S")
     found.Manufacturer = found.ManufacturerModelName = "anatomark"
     found.SoftwareVersions, found.DeviceSerialNumber = __version__, "0"
-    found.ContentLabel, found.ContentDescription = "REGISTRATION", "by points"
+    found.ContentLabel = "REGISTRATION"
     found.ContentCreatorName = ""
     found.FrameOfReferenceUID = fixed.meta["frame_of_reference_uid"]
     found.PositionReferenceIndicator = ""

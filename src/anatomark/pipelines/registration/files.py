@@ -29,6 +29,10 @@ from anatomark.registration.results import Progress
 REPORT_FILE, PAGE_FILE, OVERLAY_FILE = "report.json", "report.html", "overlay.png"
 DICOM_FILE = "registration.dcm"
 TRANSFORM_FILES = ("transform.tfm", "transform.h5")
+_EVER = (
+    DICOM_FILE, OVERLAY_FILE, "warped.nii.gz", "warped.png", "warped.nrrd",
+    *(f"{side}.{kind}" for side in ("fixed", "moving", "moved") for kind in ("mrk.json", "json")),
+)  # fmt: skip
 _RASTERS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
@@ -111,11 +115,15 @@ def write_registered(
     tell = progress or (lambda _stage, _done: None)
     record = to_record(found, names=given, files=names.all())
     tell("writing", 0.0)
+    _remove_stale(folder, names)
     for name in TRANSFORM_FILES:
         write_transform(found.pull.inverse(), folder / name, direction="image")
     tell("writing", 0.3)
     if names.dicom and isinstance(found.map, Affine):
-        write_spatial_registration(found.map, found.fixed, found.moving, folder / DICOM_FILE)
+        how = "points" if found.plan.refine == "none" else "points and grey values"
+        write_spatial_registration(
+            found.map, found.fixed, found.moving, folder / DICOM_FILE, how=f"by {how}"
+        )
     write_image(found.warped, folder / names.warped)
     _write_points(found, folder, names, record)
     tell("drawing", 0.0)
@@ -131,6 +139,12 @@ def write_registered(
     )
     tell("drawing", 1.0)
     return record
+
+
+def _remove_stale(folder: Path, names: Names) -> None:
+    """What only an earlier registration wrote here would be taken for one of this."""
+    for name in {*_EVER, *names.all()} - set(names.all()):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write_points(found: Registered, folder: Path, names: Names, record: Any) -> None:

@@ -170,10 +170,11 @@ def register(
         *evidence.unpaired(), *_said_of_points(evidence, fit), *missing,
         *(w for r in results for w in r.warnings), *loss,
     )  # fmt: skip
-    maps = (fit.map, push)
+    maps, settings = (fit.map, push), plan.settings or Settings()
     return Registered(
         fixed, moving, plan, evidence, pairs, fit, push, pull, warped, fill, results,
-        _expected(fit, fixed, fixed_mask), _information((fixed, moving), regions, maps, pull),
+        _expected(fit, fixed, fixed_mask),
+        _information((fixed, moving), regions, maps, pull, view=settings.view),
         _dice(masks, maps), fixed_mask, moving_mask, said,
     )  # fmt: skip
 
@@ -378,14 +379,18 @@ def _information(
     masks: tuple[Image | None, Image | None],
     maps: tuple[Map, Map],
     pull: Map,
+    *,
+    view: bool,
 ) -> Measure:
     """Mutual information on what the fixed image shares with the moving one under each map."""
     pictures = [coarser(sitk_image(i), factor_for(i.grid, _JUDGED)) for i in images]
-    shown = [compared(i, m, view=True) for i, m in zip(images, masks, strict=True)]
+    shown = [compared(i, m, view=view) for i, m in zip(images, masks, strict=True)]
     judge = Judge(*pictures, *shown, threads=None)
     fitted = pull if maps[1] is maps[0] else storable(maps[0].inverse(), images[0].grid)[0]
     still = Affine.identity(images[0].grid.dimension)
     last, middle, first = (to_sitk(m) for m in (pull, fitted, still))
-    both, lying = judge.pair(middle, last), judge.pair(first, last)
-    fit_value, end = both or (np.nan, np.nan)
-    return Measure(np.nan if lying is None else lying[0], fit_value, end)
+    # On the same voxels, or not at all: few of them seem to tell much of each other.
+    lying = judge.values([first, middle, last])
+    if lying is not None:
+        return Measure(*lying)
+    return Measure(np.nan, *(judge.pair(middle, last) or (np.nan, np.nan)))

@@ -238,11 +238,8 @@ def capture_plot(
     before, after = (np.array([a[k] for a in attempts]) for k in (1, 2))
     won = after <= success_mm
     most = float(max(edges_mm))
-    above.plot([0, most], [0, most], color="#8c959f", linewidth=1, zorder=0)
-    above.annotate(
-        "nothing changed", (0.8 * most, 0.8 * most), rotation=30, fontsize=8, color="#57606a",
-        ha="center", va="bottom",
-    )  # fmt: skip
+    same = np.linspace(0, most, 200)
+    above.plot(same, same, color="#8c959f", linewidth=1, zorder=0, label="nothing changed")
     above.axhline(success_mm, color="#8c959f", linewidth=1, linestyle=":", zorder=0)
     above.scatter(
         before[won], after[won], s=18, color="#0072b2", linewidths=0,
@@ -266,11 +263,11 @@ def capture_plot(
     )  # fmt: skip
     for place, share in zip(places, parts, strict=True):
         below.annotate(
-            f"{share.succeeded}/{share.tried}", (place, 3), fontsize=7, ha="center",
+            f"{share.succeeded}/{share.tried}", (place, 107), fontsize=7, ha="center",
             color="#57606a",
         )  # fmt: skip
     below.set(
-        xlim=(0, most), ylim=(0, 105), xlabel="surface error of the start (mm)",
+        xlim=(0, most), ylim=(-3, 115), yticks=range(0, 101, 25), xlabel="surface error of the start (mm)",
         ylabel="succeeded (%)",
     )  # fmt: skip
     for axes in (above, below):

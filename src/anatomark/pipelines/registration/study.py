@@ -252,7 +252,7 @@ def capture_plot(
     ticks = [t for t in (0, 1, 2, 5, 10, 20, 50, 100) if t <= 1.2 * max(after.max(), most)]
     above.set_yticks(ticks, [f"{t:g}" for t in ticks])
     above.set(ylabel="surface error after refinement (mm)", ylim=(0, None))
-    above.legend(fontsize=8, frameon=False, loc="upper left")
+    above.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     parts = shares(attempts, edges_mm, success_mm)
     places = [(s.low_mm + s.high_mm) / 2 for s in parts]
     values = np.array([100 * s.succeeded / s.tried for s in parts])
@@ -267,8 +267,8 @@ def capture_plot(
             color="#57606a",
         )  # fmt: skip
     below.set(
-        xlim=(0, most), ylim=(-3, 115), yticks=range(0, 101, 25), xlabel="surface error of the start (mm)",
-        ylabel="succeeded (%)",
+        xlim=(0, most), ylim=(-3, 115), yticks=range(0, 101, 25), ylabel="succeeded (%)",
+        xlabel="surface error of the start (mm)",
     )  # fmt: skip
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)

@@ -17,6 +17,7 @@ import numpy as np
 
 from anatomark.data import Cohort, Image, Landmarks, Sample
 from anatomark.datasets.phantoms.prostate.pair import prostate_pair
+from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
 from anatomark.io.cohorts.files import load_sample
 from anatomark.io.files import write_text
@@ -228,8 +229,14 @@ def _beside(
     cells = []
     for key in NAMES:
         values = np.array([getattr(one, what) for one in errors[key]])
-        cells += [mean_sd(values.mean(), values.std(ddof=1)), published[key]]
+        cells += [_spread(values), published[key]]
     return cells
+
+
+def _spread(values: Sequence[float] | FloatArray) -> str:
+    """Mean ± SD; the mean alone of a single case."""
+    some = np.asarray(values, np.float64)
+    return mean_sd(some.mean(), some.std(ddof=1)) if len(some) > 1 else f"{some.mean():.2f}"
 
 
 def frequencies(
@@ -259,7 +266,7 @@ def _part(count: int, total: int) -> str:
 def _observer_rows(record: Mapping[str, Any]) -> list[list[str]]:
     keys = record["pairs"][0]["observers"]
     return [
-        [f"{float(k):.0f}", mean_sd(float(np.mean(v)), float(np.std(v, ddof=1)))]
+        [f"{float(k):.0f}", _spread(v)]
         for k, v in ((k, [row["observers"][k] for row in record["pairs"]]) for k in keys)
     ]
 
@@ -286,8 +293,8 @@ def verdict(record: Mapping[str, Any]) -> list[str]:
     weighted = np.array([row["weighted_sre_mm"] for row in rows])
     said.append(
         "with points weighted by their covariances: SRE "
-        f"{mean_sd(weighted.mean(), weighted.std(ddof=1))} mm instead of "
-        f"{mean_sd(auto.mean(), auto.std(ddof=1))} (p = {wilcoxon(auto, weighted):.2g})"
+        f"{_spread(weighted)} mm instead of "
+        f"{_spread(auto)} (p = {wilcoxon(auto, weighted):.2g})"
     )
     counts = {
         key: sum(row["refinement"][key]["after"] <= SUCCESS_MM for row in rows)

@@ -168,7 +168,7 @@ def test_lists(capsys):
 def test_demo_ends_in_a_page_that_opens_offline(here, capsys):
     assert run("demo", "--out", "demo") == 0
     html = (here / "demo" / "index.html").read_text()
-    # A picture of each of eight phantoms, of what the shipped models found in two, of a registration.
+    # A picture of each of eight phantoms, of what was found in two images, of a registration.
     assert html.count("data:image/png;base64,") == 8 + 2 + 1
     assert "MR brought onto ultrasound" in html
     assert (here / "demo" / "registered" / "transform.h5").is_file()

@@ -27,6 +27,7 @@ from anatomark.registration.itk_images import (
     folds,
     sitk_image,
     sitk_mask,
+    wider,
 )
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.mutual import BINS, Judge
@@ -80,7 +81,7 @@ def refine_with_points(
     pull = push.inverse()
     check_overlap(fixed, moving, pull, fixed_mask, moving_mask)
     _tell(progress, 0.0)
-    grid = _wider(fixed.grid)
+    grid = wider(fixed.grid, _MARGIN)
     shown = resample(moving, grid, push=push)
     mask = None if moving_mask is None else resample(
         moving_mask, grid, push=push, interpolation="nearest"
@@ -135,11 +136,6 @@ def _check_pairs(pairs: Pairs, fixed: Image) -> None:
 def _tell(progress: Progress | None, done: float) -> None:
     if progress is not None:
         progress(_STAGE, done)
-
-
-def _wider(grid: Grid) -> Grid:
-    extra = np.ceil(_MARGIN * np.asarray(grid.size_xyz)).astype(int).tolist()
-    return grid.pad(extra, extra)
 
 
 # -- elastix ---------------------------------------------------------------------------------------

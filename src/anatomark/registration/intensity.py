@@ -25,6 +25,7 @@ from anatomark.registration.itk_images import (
     compared,
     folds,
     sitk_image,
+    wider,
 )
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.mutual import BINS, Judge, coarser, factor_for
@@ -183,7 +184,7 @@ class _Run:
         """The map as a transform; one without a counterpart in ITK as a field about the image."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LossWarning)  # exact to what a metric can tell
-            return to_sitk(pull, grid=_wider(self.fixed.grid))
+            return to_sitk(pull, grid=_coarse(self.fixed.grid))
 
     def _optimised(self, name: StageName, before: Any) -> tuple[Map, int, str]:
         """A map to be applied before ``before``, with iterations and reason to stop."""
@@ -255,9 +256,7 @@ class _Run:
             self.progress(name, min(done, 0.99))
 
 
-def _wider(grid: Grid) -> Grid:
+def _coarse(grid: Grid) -> Grid:
     """A coarse grid about the image: maps carry its border a little beyond it."""
-    extra = np.ceil(_MARGIN * np.asarray(grid.size_xyz)).astype(int).tolist()
-    wide = grid.pad(extra, extra)
-    shape = tuple(min(n, _SAMPLED) for n in wide.shape)
-    return wide.resized(shape)
+    wide = wider(grid, _MARGIN)
+    return wide.resized(tuple(min(n, _SAMPLED) for n in wide.shape))

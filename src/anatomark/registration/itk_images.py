@@ -45,20 +45,27 @@ def compared(image: Image, mask: Image | None, *, view: bool) -> Any:
     """
     from scipy.ndimage import binary_erosion
 
+    own = None if mask is None else sitk_mask(mask)
     shown = field_of_view(image.array) if view else None
     if shown is None or shown.all() or not shown.any():
-        return None if mask is None else sitk_mask(mask)
+        return own
     within = binary_erosion(shown, border_value=1)
     values = image.array[within]
     if within.sum() < _LEAST_INNER * shown.sum() or values.min() == values.max():
-        return None if mask is None else sitk_mask(mask)
+        return own
     inner = sitk_mask(image.with_array(within))
-    if mask is None:
+    if own is None:
         return inner
+    both = inner * mask_on(own, inner)
+    return both if simpleitk().GetArrayViewFromImage(both).any() else own
+
+
+def mask_on(mask: Any, picture: Any) -> Any:
+    """A SimpleITK mask on the grid of a SimpleITK image, 0 where the mask does not reach."""
     sitk = simpleitk()
-    still = sitk.Transform(image.grid.dimension, sitk.sitkIdentity)
-    both = inner * sitk.Resample(sitk_mask(mask), inner, still, sitk.sitkNearestNeighbor, 0.0)
-    return both if sitk.GetArrayViewFromImage(both).any() else sitk_mask(mask)
+
+    still = sitk.Transform(picture.GetDimension(), sitk.sitkIdentity)
+    return sitk.Resample(mask, picture, still, sitk.sitkNearestNeighbor, 0.0)
 
 
 def place(picture: Any, grid: Grid) -> None:
@@ -66,6 +73,12 @@ def place(picture: Any, grid: Grid) -> None:
     picture.SetSpacing(grid.spacing.tolist())
     picture.SetOrigin(grid.origin.tolist())
     picture.SetDirection(grid.direction.ravel().tolist())
+
+
+def wider(grid: Grid, margin: float) -> Grid:
+    """The grid, continued on each side by such a part of its extent."""
+    extra = np.ceil(margin * np.asarray(grid.size_xyz)).astype(int).tolist()
+    return grid.pad(extra, extra)
 
 
 def check_images(

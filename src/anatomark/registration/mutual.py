@@ -9,6 +9,7 @@ import numpy as np
 
 from anatomark.geometry import Grid
 from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.registration.itk_images import mask_on
 
 BINS = 32
 _FEWEST = 200  # samples that a comparison may rest on
@@ -31,12 +32,7 @@ class Judge:
         self.fixed, self.moving, self.threads = fixed, moving, threads
         everywhere = sitk.Image(fixed.GetSize(), sitk.sitkUInt8) + 1
         everywhere.CopyInformation(fixed)
-        still = sitk.Transform(fixed.GetDimension(), sitk.sitkIdentity)
-        nearest = sitk.sitkNearestNeighbor
-        self.own = (
-            everywhere if fixed_mask is None
-            else sitk.Resample(fixed_mask, fixed, still, nearest, 0.0)
-        )  # fmt: skip
+        self.own = everywhere if fixed_mask is None else mask_on(fixed_mask, fixed)
         ones = sitk.Image(moving.GetSize(), sitk.sitkUInt8) + 1
         ones.CopyInformation(moving)
         self.other = ones if moving_mask is None else moving_mask

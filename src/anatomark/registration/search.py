@@ -17,6 +17,7 @@ from anatomark.geometry import FloatArray, Grid
 from anatomark.io.transforms.itk_files import simpleitk
 from anatomark.maps import Affine, Map
 from anatomark.registration.closed import Kind
+from anatomark.registration.itk_images import mask_on
 from anatomark.registration.mutual import BINS, coarser
 from anatomark.registration.parameters import adapt, parameters
 
@@ -91,7 +92,7 @@ class _Level:
         fixed, moving = (coarser(image, factor) for image in pictures[:2])
         self.grid = _grid_of(moving)
         self.moving = _array(moving)
-        self.moving_mask = _mask_on(moving, pictures.moving_mask)
+        self.moving_mask = _inside(moving, pictures.moving_mask)
         self.points, values = _samples(fixed, pictures.fixed_mask, samples, rng)
         own = _grid_of(fixed)
         self.axes, self.sides = own.direction, own.spacing
@@ -204,14 +205,9 @@ def _array(picture: Any) -> NDArray[np.float32]:
     return np.asarray(simpleitk().GetArrayFromImage(picture), np.float32)
 
 
-def _mask_on(picture: Any, mask: Any) -> NDArray[np.bool_] | None:
-    """A mask on the grid of an image."""
-    if mask is None:
-        return None
-    sitk = simpleitk()
-    still = sitk.Transform(picture.GetDimension(), sitk.sitkIdentity)
-    moved = sitk.Resample(mask, picture, still, sitk.sitkNearestNeighbor, 0.0)
-    return np.asarray(sitk.GetArrayFromImage(moved) > 0)
+def _inside(picture: Any, mask: Any) -> NDArray[np.bool_] | None:
+    """Which voxels of an image its mask has, where there is one."""
+    return None if mask is None else _array(mask_on(mask, picture)) > 0
 
 
 def _samples(
@@ -221,7 +217,7 @@ def _samples(
     from scipy.ndimage import map_coordinates
 
     grid, array = _grid_of(picture), _array(picture)
-    own = _mask_on(picture, mask)
+    own = _inside(picture, mask)
     inside = np.flatnonzero(np.ones(array.shape, bool) if own is None or not own.any() else own)
     chosen = rng.permutation(inside)[:count]
     index = np.stack(np.unravel_index(chosen, array.shape)[::-1], axis=1).astype(np.float64)

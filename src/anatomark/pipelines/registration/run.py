@@ -23,13 +23,14 @@ from anatomark.registration.checks import least_pairs
 from anatomark.registration.elastix import ElastixSettings, has_elastix, refine_with_points
 from anatomark.registration.fits import Fit
 from anatomark.registration.intensity import Settings, StageName, refine
-from anatomark.registration.itk_images import check_images, check_overlap, compared, sitk_image
-from anatomark.registration.landmarks import (
-    Pairs,
-    Robust,
-    fit_landmarks,
-    fit_pairs,
+from anatomark.registration.itk_images import (
+    check_images,
+    check_overlap,
+    compared,
+    sitk_image,
+    wider,
 )
+from anatomark.registration.landmarks import Pairs, Robust, fit_landmarks, fit_pairs
 from anatomark.registration.landmarks import Transform as PointTransform
 from anatomark.registration.mutual import Judge, coarser, factor_for
 from anatomark.registration.overlap import dice
@@ -337,8 +338,7 @@ def storable(pull: Map, grid: Grid) -> tuple[Map, tuple[str, ...]]:
     parts = plain.maps if isinstance(plain, Chain) else (plain,)
     if all(isinstance(part, Affine | BSpline | Displacement) for part in parts):
         return plain, ()
-    extra = np.ceil(_MARGIN * np.asarray(grid.size_xyz)).astype(int).tolist()
-    wide = grid.pad(extra, extra)
+    wide = wider(grid, _MARGIN)
     most = _NODES[grid.dimension]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", LossWarning)

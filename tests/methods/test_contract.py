@@ -194,7 +194,10 @@ def test_it_learns_where_a_dot_is(name, settings, dimension):
         # pixel of the global network alone is four of the image.
         limit_px = 0.5 if settings.get("loss") == "softmax" else 0.1
         limit_px *= 4 if settings.get("parts") == "global" else 1
-        assert _moved_by_bfloat16(method, test).max() < limit_px
+        moved = _moved_by_bfloat16(method, test)
+        assert moved.median() < limit_px
+        # Of two pixels that are nearly alike, rounding may make either the peak.
+        assert moved.max() < max(limit_px, 1.5)
 
 
 def _moved_by_bfloat16(method, batch):

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from html import escape
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anatomark.io.files import write_text
@@ -23,6 +24,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+h3 { font-size: 1.05rem; margin-top: 1.6rem; }
 p.soft, figcaption { color: var(--soft); }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
@@ -41,13 +43,19 @@ class Page:
         if lead:
             self._parts.append(f'<p class="soft">{escape(lead)}</p>')
 
-    def heading(self, text: str) -> None:
-        """Start a section."""
-        self._parts.append(f"<h2>{escape(text)}</h2>")
+    def heading(self, text: str, *, of_part: bool = False) -> None:
+        """Start a section, or a part of one."""
+        level = 3 if of_part else 2
+        self._parts.append(f"<h{level}>{escape(text)}</h{level}>")
 
     def text(self, text: str) -> None:
         """Add a paragraph."""
         self._parts.append(f"<p>{escape(text)}</p>")
+
+    def points(self, texts: Iterable[str]) -> None:
+        """Add a list."""
+        items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+        self._parts.append(f"<ul>{items}</ul>")
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Add a table; columns that hold numbers only are aligned to the right."""
@@ -63,7 +71,14 @@ class Page:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, facecolor=figure.get_facecolor())
         plt.close(figure)
-        data = base64.b64encode(buffer.getvalue()).decode()
+        self._figure(buffer.getvalue(), caption)
+
+    def picture_file(self, path: str | PathLike[str], caption: str) -> None:
+        """Add a PNG that was written before."""
+        self._figure(Path(path).read_bytes(), caption)
+
+    def _figure(self, png: bytes, caption: str) -> None:
+        data = base64.b64encode(png).decode()
         self._parts.append(
             f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{escape(caption)}</figcaption></figure>"

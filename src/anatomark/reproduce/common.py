@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from anatomark.data import Cohort
 from anatomark.errors import UsageError
 from anatomark.io.files import write_text
+from anatomark.pages import Page
 from anatomark.training.groups import Data
 from anatomark.training.study import begin_study
 
@@ -30,19 +31,31 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
+class Plot(NamedTuple):
+    """A picture that was written, and what it shows."""
+
+    path: Path
+    caption: str
+
+
 @dataclass(frozen=True, eq=False)
 class Reproduced:
-    """Tables, what holds of the paper's order and what the data are; ``record`` for programs."""
+    """Tables, what holds of the paper's order and what the data are; ``record`` for programs.
+
+    ``note`` says how the numbers were made.
+    """
 
     paper: str
     tables: Sequence[Table]
     verdict: Sequence[str]
     about: str
     record: Mapping[str, Any]
+    note: str
+    plots: Sequence[Plot] = ()
 
-    def write(self, folder: Path, note: str) -> Path:
-        """Write ``tables.md`` and ``tables.json``; ``note`` says how the numbers were made."""
-        lines = [f"# {self.paper}", "", self.about, "", note, ""]
+    def write(self, folder: Path) -> None:
+        """Write ``tables.md``, ``tables.json`` and ``report.html``."""
+        lines = [f"# {self.paper}", "", self.about, "", self.note, ""]
         for table in self.tables:
             lines += [
                 f"## {table.title}", "",
@@ -52,7 +65,19 @@ class Reproduced:
         lines += [f"- {said}" for said in self.verdict]
         write_text(folder / "tables.json", json.dumps(dict(self.record), indent=1))
         write_text(folder / "tables.md", "\n".join(lines) + "\n")
-        return folder / "tables.md"
+        page = Page(f"{self.paper}: published, and reproduced here", lead=self.about)
+        self.show_on(page)
+        page.write(folder / "report.html")
+
+    def show_on(self, page: Page) -> None:
+        """Add what came out to a page: what holds, the tables, the plots."""
+        page.text(self.note)
+        page.points(self.verdict)
+        for table in self.tables:
+            page.heading(table.title, of_part=True)
+            page.table(table.head, table.rows)
+        for plot in self.plots:
+            page.picture_file(plot.path, plot.caption)
 
 
 def begin(folder: Path, paper: str, data: Data | None, budget: Budget, seed: int) -> None:

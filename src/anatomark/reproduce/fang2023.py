@@ -27,7 +27,8 @@ from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import read_truth
 from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
-from anatomark.reproduce.common import Budget, Progress, Reproduced, Table, about, begin
+from anatomark.reproduce.common import Budget, Plot, Progress, Reproduced, Table, about, begin
+from anatomark.reproduce.fang2023_registration import PLOT as CAPTURE_PLOT
 from anatomark.reproduce.fang2023_registration import register_all, tables
 from anatomark.reproduce.fang2023_registration import verdict as verdict_of
 from anatomark.training.groups import Data
@@ -129,17 +130,20 @@ def reproduce(
     )  # fmt: skip
     more = tables(registered) if registered else []
     verdict = [*_verdict(compared), *(verdict_of(registered) if registered else [_NO_PAIRS])]
+    cases = [len(compared[d].tables[0].cases) for d in DOMAINS]
+    capture = Plot(
+        folder / "registration" / CAPTURE_PLOT,
+        "Capture range: how often a refinement comes home, against how far away it starts",
+    )
     found = Reproduced(
         "Fang 2023", [_table(compared), *more], verdict, said,
         {**_record(compared, said), "registration": registered, "verdict": verdict},
-    )  # fmt: skip
-    cases = [len(compared[d].tables[0].cases) for d in DOMAINS]
-    found.write(
-        folder,
         f"Mean ± SD of the radial error over {' and '.join(map(str, cases))} test cases (US, MR). "
         "Two-sided Wilcoxon signed-rank test of the cases' means with Holm's correction, p < 0.05: "
         "* against the baseline, † against the variance regularisation.",
-    )
+        [capture] if capture.path.is_file() else [],
+    )  # fmt: skip
+    found.write(folder)
     return found
 
 

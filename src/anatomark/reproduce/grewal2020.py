@@ -28,6 +28,7 @@ from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
 from anatomark.pictures import save_picture
 from anatomark.reproduce.common import (
     Budget,
+    Plot,
     Progress,
     Reproduced,
     Table,
@@ -96,21 +97,20 @@ def reproduce(
         SIFT: SiftMatcher("sift"),
         RATIO: SiftMatcher("sift-ratio"),
     }
-    study = compare_matchers(matchers, _images(cohort), seed=seed)
+    images, curves = _images(cohort), folder / "errors.png"
+    study = compare_matchers(matchers, images, seed=seed)
     progress(2, 2)
-    save_picture(
-        draw_errors({str(k): v for k, v in study.errors.items()}, unit=study.unit),
-        folder / "errors.png",
-    )
+    save_picture(draw_errors({str(k): v for k, v in study.errors.items()}, unit=study.unit), curves)
     said = about({"": cohort}, data)
     tables = [_table1(study), *(_near(study, kind) for kind in KINDS)]
-    done = Reproduced("Grewal 2020", tables, _verdict(study), said, _record(study, said, budget))
     moved = ", ".join(f"{kind} {_quartiles(study.moved[kind])}" for kind in KINDS)
-    done.write(
-        folder,
-        f"{len(_images(cohort))} slices, one pair of each kind made of each. Points of the body "
-        f"move by (median, quartiles, {study.unit}): {moved}. Curves are in errors.png.",
-    )
+    done = Reproduced(
+        "Grewal 2020", tables, _verdict(study), said, _record(study, said, budget),
+        f"{len(images)} slices, one pair of each kind made of each. Points of the body "
+        f"move by (median, quartiles, {study.unit}): {moved}.",
+        [Plot(curves, f"Share of matches against the error ({study.unit}), as Fig. 2")],
+    )  # fmt: skip
+    done.write(folder)
     return done
 
 

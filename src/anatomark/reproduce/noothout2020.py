@@ -33,6 +33,7 @@ from anatomark.models.files import load_model
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
 from anatomark.reproduce.common import (
     Budget,
+    Plot,
     Progress,
     Reproduced,
     Table,
@@ -53,6 +54,7 @@ from anatomark.training.study import train_once
 
 EXPERIMENTS = {"ccta": "thorax", "olfactory": "olfactory", "ceph": "head"}  # phantoms of each
 LEVELS = ((0.001, "‡"), (0.01, "†"), (0.05, "*"))
+CURVES = "sdr.png"
 CURVE = tuple(0.5 * k for k in range(1, 11))
 _SMALL_SHAPE = {"ccta": (48, 68, 68), "olfactory": (28, 128, 128), "ceph": (400, 320)}
 _SMALL_CASES, _SMALL_SPLIT = 80, "0.6,0.1,0.3"
@@ -102,17 +104,16 @@ def reproduce(
     said = about(cohorts, data)
     tables = [_table1(found["ccta"]), _landmarks(found["ccta"]), _table4(found["olfactory"]),
               _table2(found["ceph"])]  # fmt: skip
-    done = Reproduced(
-        "Noothout 2020", tables, _verdict(found["ccta"]), said, _record(found, said, budget)
-    )
     cases = ", ".join(f"{name} {len(rows['ml'].errors)}" for name, rows in found.items())
-    done.write(
-        folder,
+    done = Reproduced(
+        "Noothout 2020", tables, _verdict(found["ccta"]), said, _record(found, said, budget),
         f"Test cases: {cases}. Median (interquartile range) of the radial error. Wilcoxon "
         "signed-rank test of paired errors, not corrected, as in the paper: * p < 0.05, "
-        "† p < 0.01, ‡ p < 0.001; global rows against R_log + C, the last two against each other. "
-        "Curves with the observers, where there are some, are in EXPERIMENT/sdr.png.",
-    )
+        "† p < 0.01, ‡ p < 0.001; global rows against R_log + C, the last two against each other.",
+        [Plot(folder / name / CURVES, f"{name}: share of points against the error, with the "
+              "observers where there are some") for name in found],
+    )  # fmt: skip
+    done.write(folder)
     return done
 
 
@@ -198,7 +199,7 @@ def _curves(folder: Path, rows: Mapping[str, Measured], cohort: Cohort, truth: T
     readings = [truth.observers.get(case, {}) for case in test_cases(cohort)]
     lines = reference_lines(readings, some.names)
     unit: Any = some.unit
-    save_plot(cumulative(labels, unit=unit, thresholds=CURVE, lines=lines), folder / "sdr.png")
+    save_plot(cumulative(labels, unit=unit, thresholds=CURVE, lines=lines), folder / CURVES)
 
 
 # -- the tables ------------------------------------------------------------------------------------

@@ -134,13 +134,13 @@ def reproduce(
     }  # fmt: skip
     weights = {key: _weights(folder / key / "run") for key in TABLE2}
     tables = [_table1(found), _table2(found, weights)]
-    done = Reproduced("Zhu 2021", tables, [*_verdict(found), _made(budget)], said, record)
     cases = ", ".join(f"{d} {len(test_cases(c))}" for d, c in cohorts.items())
     named = "; ".join(f"{domain}: {truth}" for domain, truth in truths.items())
-    done.write(
-        folder,
+    done = Reproduced(
+        "Zhu 2021", tables, _verdict(found), said, record,
         f"Test cases: {cases}. Truth: {named}. SDR counts errors ≤ the threshold. {_made(budget)}",
-    )
+    )  # fmt: skip
+    done.write(folder)
     return done
 
 

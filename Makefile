@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Threads of torch in each of the test processes: two processes share the machine's cores.
 TEST_WORKERS ?= 2
 
-.PHONY: demo test check docs format bench clean help
+.PHONY: demo test coverage check docs format bench clean help
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,10 @@ demo: $(BASE)  ## Make phantoms, draw them, and write demo/index.html.
 
 test: $(READY)  ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+coverage: $(READY)  ## Run the tests, and say which lines they reach (at least nine in ten).
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-context=test \
+		--cov-report=term:skip-covered --cov-report=html:build/coverage --cov-fail-under=90
 
 check: $(READY)  ## Style, types, layers, and the code and links of the docs.
 	$(BIN)/ruff check .

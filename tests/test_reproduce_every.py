@@ -1,4 +1,4 @@
-"""All papers together: one page with every table, and a paper that fails does not stop the others."""
+"""All papers: one page with every table, and a paper that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def paper(out, *, name="first", value=1.25, budget, seed, machine, progress):
     folder = Path(out)
     folder.mkdir(parents=True)
     (folder / "plot.png").write_bytes(ONE_PIXEL)
-    print(f"training of {name}", file=sys.stderr)
+    sys.stderr.write(f"training of {name}\n")
     progress(2, 2)
     done = Reproduced(
         name, [Table("Table 1", ["", "here", "published"], [["error", f"{value}", "5.77"]])],

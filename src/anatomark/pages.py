@@ -103,8 +103,8 @@ def _row(cells: Sequence[str], numeric: Sequence[bool], tag: str) -> str:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all are numbers, or a dash where there is none."""
-    known = [cell for cell in cells if cell != "–"]
+    """Whether all are numbers, or words for where there is none."""
+    known = [cell for cell in cells if cell not in {"–", "absent"}]
     return all(_is_number(cell) for cell in known) and bool(known or not cells)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from anatomark.heads import salient as module
 from anatomark.heads.salient import between_voxels, salient, sampled
 
 SHAPES = {2: (19, 26), 3: (9, 14, 11)}
@@ -77,3 +78,20 @@ def test_values_between_voxels_are_those_of_scipy(dimension, stride):
     for channel in range(3):
         wanted = ndimage.map_coordinates(maps[0, channel], own, order=1, mode="nearest")
         assert np.allclose(found[0, :, channel].numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (20, 16, 30)])
+def test_spread_takes_from_each_region_in_turn(shape, monkeypatch):
+    """A loop with a list a region."""
+    monkeypatch.setattr(module, "_EACH", 5)
+    rng = np.random.default_rng(0)
+    count, size = 60, np.array(shape[::-1])
+    places = (rng.random((300, len(shape))) ** 3 * size).astype(int)  # crowded in a corner
+    found = module.spread(torch.tensor(places).float(), shape, count=count).tolist()
+    side = (np.prod(shape) / (count // 5)) ** (1 / len(shape))
+    regions = {}
+    for row, place in enumerate(places):
+        regions.setdefault(tuple((place / side).astype(int)), []).append(row)
+    turns = sorted((turn, row) for own in regions.values() for turn, row in enumerate(own))
+    assert found == sorted(row for _, row in turns[:count])
+    assert {own[0] for own in regions.values()} <= set(found)  # the likeliest of each

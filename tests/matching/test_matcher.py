@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,12 @@ from anatomark import Affine, Grid, Image
 from anatomark.errors import AnatomarkWarning, ImageError
 from anatomark.matching.matcher import LearntMatcher
 from anatomark.matching.named import matcher_named
-from anatomark.models.files import MatchingModel, ModelInfo, make_method
+from anatomark.models.files import MatchingModel, ModelInfo, load_matcher, make_method
 from anatomark.models.recipe import parse_recipe
 from anatomark.networks.siamese import Described
 
 LEVELS = (300.0, 450.0, 600.0, 750.0, 900.0)
+POINTS = np.array([[12.0, 12], [45, 12], [28, 28], [12, 38], [44, 37]])
 
 
 class BlobFinder(nn.Module):
@@ -33,6 +36,8 @@ class BlobFinder(nn.Module):
         height = pool(images, 3, 1, 1)
         shades = torch.tensor(LEVELS).reshape(1, -1, *[1] * (images.ndim - 2)) / 1000
         return Described(logits, (torch.exp(-(((height - shades) / 0.05) ** 2)) + 1e-4,), (1,))
+
+    in_tiles = forward
 
 
 def matcher(dimension):
@@ -91,6 +96,92 @@ def test_little_confidence_and_many_landmarks_can_be_left_out():
     assert len(LearntMatcher(model, most=2).match(image, image)) == 2
     with pytest.warns(AnatomarkWarning, match="no matches"):
         assert len(LearntMatcher(model, least=1.0).match(image, image)) == 0
+
+
+def noise(shape, seed=0):
+    """Smooth noise in grey values of soft tissue."""
+    from scipy import ndimage
+
+    values = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3)
+    values = 40 + 120 * values / values.std()
+    return Image(values.astype(np.float32), Grid(shape, (1.0, 1.0)))
+
+
+def in_order(matches):
+    """Both points of each match, sorted: of equal confidences the order is by chance."""
+    rows = np.hstack([matches.fixed_mm, matches.moving_mm])
+    return rows[np.lexsort(rows.T.round(2))]
+
+
+def test_tiles_give_the_landmarks_of_the_whole_image(monkeypatch):
+    from anatomark.networks import siamese
+
+    model = load_matcher("ct-slices")
+    exact = model.recipe.training.model_copy(update={"precision": "float32"})
+    model = replace(model, recipe=model.recipe.model_copy(update={"training": exact}))
+    image = noise((330, 270))
+    moving = image.with_array(np.roll(image.array, (5, 9), (0, 1)))
+    learnt = LearntMatcher(model, device="cpu")
+    whole = learnt.match(image, moving)
+    monkeypatch.setattr(siamese, "AT_ONCE", 1)
+    monkeypatch.setattr(siamese, "_TILE", {2: 144})
+    tiled = learnt.match(image, moving)
+    assert len(tiled) == len(whole) > 300
+    np.testing.assert_allclose(in_order(tiled), in_order(whole), atol=1e-3)
+    np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=1e-4)
+
+
+def test_many_pairs_at_once_are_matched_as_each_by_itself(monkeypatch):
+    learnt = matcher(2)
+    rng = np.random.default_rng(0)
+    grids = [Grid((60, 60), (1.0, 1.0)), Grid((60, 60), (1.0, 1.0)), Grid((50, 70), (1.0, 1.0))]
+    images = [spots(grid, rng.permutation(POINTS) + rng.uniform(-1, 1, 2)) for grid in grids]
+    pairs = [(images[i], images[j]) for i, j in ((0, 1), (0, 2), (1, 2), (2, 0), (1, 1))]
+    seen = []
+    real = learnt._method.network.in_tiles
+    monkeypatch.setattr(
+        learnt._method.network, "in_tiles", lambda x: (seen.append(len(x)), real(x))[1]
+    )
+    together = learnt.match_many(pairs)
+    assert sorted(seen) == [1, 2]  # an image in several pairs is looked at once
+    for pair, found in zip(pairs, together, strict=True):
+        alone = learnt.match(*pair)
+        assert len(alone) == 5
+        np.testing.assert_allclose(in_order(found), in_order(alone), atol=1e-4)
+        np.testing.assert_allclose(found.confidence, alone.confidence, atol=1e-5)
+    assert [len(found) for found in learnt.match_many(pairs, batch=2)] == [5] * 5
+    assert learnt.match_many([]) == []
+
+
+def test_batches_of_large_images_are_small(monkeypatch):
+    from anatomark.matching import matcher as module
+
+    learnt = matcher(2)
+    image, other = (spots(Grid((60, 60), (1.0, 1.0)), POINTS + shift) for shift in (0, 1))
+    seen = []
+    real = learnt._method.network.in_tiles
+    monkeypatch.setattr(
+        learnt._method.network, "in_tiles", lambda x: (seen.append(len(x)), real(x))[1]
+    )
+    monkeypatch.setattr(module, "_AT_ONCE", 2 * 60 * 60 - 1)
+    learnt.match_many([(image, other)])
+    assert seen == [1, 1]
+
+
+def test_very_many_landmarks_are_bounded_and_a_warning_says_so(monkeypatch):
+    from anatomark.methods import grewal2020
+
+    monkeypatch.setattr(grewal2020, "MOST", 150)
+    image = noise((300, 240))
+    learnt = matcher_named("ct-slices", device="cpu")
+    with pytest.warns(AnatomarkWarning, match="150 likeliest"):
+        found = learnt.match(image, image)
+    assert 100 < len(found) <= 150
+    # All over the image: of each quarter of it there are some.
+    quarters = (found.fixed_mm > np.array([120, 150])) @ [1, 2]
+    assert np.bincount(quarters, minlength=4).min() > 20
+    more = matcher_named("ct-slices", most=400, device="cpu").match(image, image)
+    assert len(more) > 150  # who asks for a number has it
 
 
 def test_a_blank_image_has_no_matches_whatever_the_network_says():

@@ -7,12 +7,15 @@ numbers.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+_EACH = 40  # places that a region has of those that are spread, about
 _POOL: dict[int, Any] = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
@@ -21,6 +24,10 @@ class Salient(NamedTuple):
 
     voxel: Tensor
     logit: Tensor
+
+    def only(self, row: int) -> Salient:
+        """Those of one image."""
+        return Salient(self.voxel[row : row + 1], self.logit[row : row + 1])
 
 
 def salient(logits: Tensor, *, cell: int, count: int | None = None) -> Salient:
@@ -40,6 +47,26 @@ def salient(logits: Tensor, *, cell: int, count: int | None = None) -> Salient:
         axes.append(left % size)
         left = left // size
     return Salient(torch.stack(axes, -1).to(some), some)
+
+
+def spread(voxel: Tensor, shape: Sequence[int], *, count: int) -> Tensor:
+    """Rows of ``count`` of the places ``(K, D)``, which are in order, all over an image.
+
+    Of each region the first, then of each the second, and so on: an image of ``shape`` z, y, x is
+    parted into cubes, one for each 40 of ``count``. The rows come in the order of the places.
+    """
+    regions = max(count // _EACH, 1)
+    side = max((math.prod(shape) / regions) ** (1 / len(shape)), 1.0)
+    own = torch.zeros(len(voxel), dtype=torch.long, device=voxel.device)
+    for axis, size in reversed(list(enumerate(reversed(shape)))):
+        own = own * (int(size / side) + 1) + (voxel[:, axis] / side).long()
+    order = own.argsort(stable=True)  # region by region, each from its first place on
+    counts = torch.unique_consecutive(own[order], return_counts=True)[1]
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    turn = torch.empty_like(own)
+    turn[order] = torch.arange(len(own), device=own.device) - first
+    chosen: Tensor = turn.argsort(stable=True)[:count].sort().values
+    return chosen
 
 
 def between_voxels(logits: Tensor, index: Tensor) -> Tensor:

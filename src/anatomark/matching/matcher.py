@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,10 +19,11 @@ from anatomark.models.conformal import ConfidenceMap
 from anatomark.models.device import best_device, channels_last, half_precision
 from anatomark.models.files import CONFIDENCE, MatchingModel
 from anatomark.models.predicting import placed
-from anatomark.models.preparation import Prepared, prepare
+from anatomark.models.preparation import Pixels, Prepared, prepare
 from anatomark.models.recipe import IntensityRecipe
 
 _BEYOND = 0.3  # of an image
+_AT_ONCE = 1 << 22  # voxels of several images together
 
 
 class Matching(Protocol):
@@ -37,7 +40,8 @@ class LearntMatcher:
     Each image is resampled to the voxels that the model was trained on, in its own frame; of an
     image without physical spacing, in pixels. The confidence of a match is the probability that it
     is right (within 2 voxels), as learnt from validation pairs. Matches below ``least`` are left
-    out; ``most`` bounds the landmarks of each image, ``ratio`` is Lowe's test of descriptors.
+    out; ``most`` bounds the landmarks of each image (else 20 000, spread over the image, are the
+    most that are compared), ``ratio`` is Lowe's test of descriptors.
     """
 
     def __init__(
@@ -60,12 +64,37 @@ class LearntMatcher:
         self._trust = None if record is None else ConfidenceMap.from_record(record)
 
     def match(self, fixed: Image, moving: Image) -> Matches:
-        """Pairs of points, the surest first; with a warning where there are none."""
-        check_alike(fixed, moving)
-        (there, fixed_grid), (here, moving_grid) = self._places(fixed), self._places(moving)
-        with torch.inference_mode():
-            rows = self._method.pair(there, here)
-            sure = surety(there, here, rows).double().cpu().numpy()
+        """Pairs of points, the surest first; with a warning where there are none.
+
+        An image may be of any size: the network sees a large one in tiles.
+        """
+        return self._matched([(fixed, moving)], 1)[0]
+
+    def match_many(self, pairs: Sequence[tuple[Image, Image]], *, batch: int = 16) -> list[Matches]:
+        """What ``match`` finds in each pair, fixed and moving; sooner on a GPU.
+
+        Up to ``batch`` images that are of one size for the network go through it together, fewer
+        where they are large. An image that is in several pairs in a row is looked at once.
+        """
+        step = max(batch // 2, 1)
+        return [
+            found
+            for start in range(0, len(pairs), step)
+            for found in self._matched(pairs[start : start + step], batch)
+        ]
+
+    def _matched(self, pairs: Sequence[tuple[Image, Image]], batch: int) -> list[Matches]:
+        for pair in pairs:
+            check_alike(*pair)
+        images = {id(image): image for pair in pairs for image in pair}
+        found = dict(zip(images, self._places(list(images.values()), batch), strict=True))
+        return [self._paired(found[id(fixed)], found[id(moving)]) for fixed, moving in pairs]
+
+    @torch.inference_mode()
+    def _paired(self, fixed: tuple[Places, Grid], moving: tuple[Places, Grid]) -> Matches:
+        (there, fixed_grid), (here, moving_grid) = fixed, moving
+        rows = self._method.pair(there, here)
+        sure = surety(there, here, rows).double().cpu().numpy()
         if self._trust is not None:
             sure = np.nan_to_num(self._trust(sure))
         order = np.argsort(-sure, kind="stable")
@@ -77,24 +106,43 @@ class LearntMatcher:
             )
         )  # fmt: skip
         if not len(order):
-            warn_of_none(len(there.voxel), len(here.voxel))
+            warn_of_none(len(there.voxel), len(here.voxel), above=2)
         return Matches(
-            fixed_mm[order], moving_mm[order], confidence=sure[order], unit=fixed.grid.unit,
+            fixed_mm[order], moving_mm[order], confidence=sure[order], unit=fixed_grid.unit,
             meta={"matcher": self.model.name},
         )  # fmt: skip
 
-    @torch.inference_mode()
-    def _places(self, image: Image) -> tuple[Places, Grid]:
+    def _places(self, images: Sequence[Image], batch: int) -> list[tuple[Places, Grid]]:
+        """Landmarks of each image, on the grid that the network sees of it."""
         recipe = self.model.recipe
-        ready = prepare(image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
-        tensor = torch.from_numpy(ready.array)[None].to(self.device)
-        tensor = tensor.contiguous(memory_format=channels_last(ready.grid.dimension))
+        ready = [
+            prepare(image, recipe.grid, recipe.intensity, channels=recipe.data.channels)
+            for image in images
+        ]
+        for one in ready:
+            _check_window(one, recipe.intensity)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for row, one in enumerate(ready):
+            alike.setdefault(one.array.shape, []).append(row)
+        found: dict[int, Places] = {}
+        for shape, rows in alike.items():
+            step = max(min(batch, _AT_ONCE // math.prod(shape)), 1)
+            for some in (rows[n : n + step] for n in range(0, len(rows), step)):
+                found |= zip(some, self._looked([ready[row].array for row in some]), strict=True)
+        return [(_inside(found[row], one), one.grid) for row, one in enumerate(ready)]
+
+    @torch.inference_mode()
+    def _looked(self, arrays: Sequence[Pixels]) -> list[Places]:
+        """What the network finds in arrays of one shape."""
+        tensor = torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+        tensor = tensor.to(self.device)
+        tensor = tensor.contiguous(memory_format=channels_last(tensor.ndim - 2))
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self._half):
-            found = self._method.places(tensor)[0]
-        _check_window(ready, recipe.intensity)
-        if ready.array.min() == ready.array.max():  # nothing stands out where all is alike
-            found = Places(*(value[:0] for value in found))
-        return _inside(found, ready), ready.grid
+            found = self._method.places(tensor)
+        return [  # nothing stands out where all is alike
+            Places(*(v[:0] for v in places)) if array.min() == array.max() else places
+            for array, places in zip(arrays, found, strict=True)
+        ]
 
 
 def _check_window(ready: Prepared, window: IntensityRecipe) -> None:
@@ -104,7 +152,7 @@ def _check_window(ready: Prepared, window: IntensityRecipe) -> None:
             f"much of an image is brighter than what the model was trained on, {window.low:g} to "
             f"{window.high:g}: is it in the same units (HU)?"
         )
-        warnings.warn(AnatomarkWarning(said), stacklevel=4)
+        warnings.warn(AnatomarkWarning(said), stacklevel=5)
 
 
 def _inside(places: Places, ready: Prepared) -> Places:
@@ -131,7 +179,7 @@ def check_alike(fixed: Image, moving: Image) -> None:
         )
 
 
-def warn_of_none(fixed: int, moving: int) -> None:
-    """Say that nothing matches, and what there was to match."""
+def warn_of_none(fixed: int, moving: int, *, above: int = 0) -> None:
+    """Say that nothing matches, and what there was to match, ``above`` calls of the user's own."""
     said = f"no matches: {fixed} places in the fixed image, {moving} in the moving one"
-    warnings.warn(AnatomarkWarning(said), stacklevel=3)
+    warnings.warn(AnatomarkWarning(said), stacklevel=3 + above)

@@ -8,14 +8,16 @@ are the same. All of it learns together from pairs that are made from single ima
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from anatomark.errors import AnatomarkWarning
 from anatomark.heads.pairing import Compared, Paired, Pairing, inverse_consistent
-from anatomark.heads.salient import Salient, at_voxels, between_voxels, salient, sampled
+from anatomark.heads.salient import Salient, at_voxels, between_voxels, salient, sampled, spread
 from anatomark.losses import contrast, descriptor_hinge, matching_entropy, saliency
 from anatomark.methods.base import Batch, Matcher, MethodConfig, Places, body_of, pair_of
 from anatomark.networks.blocks import Norm
@@ -23,6 +25,7 @@ from anatomark.networks.siamese import Described, SiameseUNet
 
 Width = Annotated[int, Field(ge=1)]
 Level = Annotated[int, Field(ge=0)]
+MOST = 20_000  # landmarks of an image, if nobody says how many: every two are compared
 
 
 class Grewal2020Config(MethodConfig):
@@ -49,7 +52,9 @@ class Grewal2020Config(MethodConfig):
         default=0.5, ge=0, lt=1, description="Below it, a place is no landmark."
     )
     most_landmarks: int | None = Field(
-        default=None, ge=1, description="Of each image at inference; else all that are likely."
+        default=None,
+        ge=1,
+        description="Of each image at inference; else all that are likely, 20 000 at most.",
     )
     between_voxels: bool = Field(default=True, description="Places are not rounded to voxels.")
     ratio: float | None = Field(
@@ -128,19 +133,32 @@ class Grewal2020(Matcher):
         return same & inside[:, :, None] & inside_moving[:, None]
 
     def places(self, images: Tensor) -> list[Places]:
-        """Landmarks of each image that are likely enough, between its voxels."""
-        config, said = self.config, self.network(images)
+        """Landmarks of each image that are likely enough, between its voxels.
+
+        The network sees a large image in tiles. Where nobody bounds the landmarks, an image has
+        20 000 at most, spread over it, and a warning says so.
+        """
+        config, said = self.config, self.network.in_tiles(images)
         chosen = salient(said.logits, cell=self.cell, count=config.most_landmarks)
-        index = chosen.voxel
+        return [self._places(said.only(row), chosen.only(row)) for row in range(len(images))]
+
+    def _places(self, said: Described, chosen: Salient) -> Places:
+        """Those of the only image of a batch."""
+        config = self.config
+        likely = chosen.logit[0].sigmoid()
+        kept = (likely > config.least_probability).nonzero()[:, 0]
+        if config.most_landmarks is None and len(kept) > MOST:
+            text = (
+                f"{len(kept)} places are likely landmarks: the {MOST} likeliest ones, region by "
+                "region, are matched; bound the landmarks to have fewer or more"
+            )
+            warnings.warn(AnatomarkWarning(text), stacklevel=4)
+            shape = said.logits.shape[2:]
+            kept = kept[spread(chosen.voxel[0, kept], shape, count=MOST)]
+        index = chosen.voxel[:, kept]
         if config.between_voxels:
             index = between_voxels(said.logits, index)
-        descriptors = describe(said, index)
-        probability = chosen.logit.sigmoid()
-        found = []
-        for place, features, likely in zip(index, descriptors, probability, strict=True):
-            kept = likely > config.least_probability
-            found.append(Places(place[kept], features[kept], likely[kept]))
-        return found
+        return Places(index[0], describe(said, index)[0], likely[kept])
 
     def pair(self, fixed: Places, moving: Places) -> Paired:
         """Landmarks that are each other's best, by probability and by distance (section 2.5)."""

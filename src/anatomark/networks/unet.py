@@ -69,16 +69,25 @@ class UNet(nn.Module):
         maps: Tensor = self.last(self.climb(self.descend(x)))
         return maps
 
-    def descend(self, x: Tensor) -> list[Tensor]:
-        """Features of each level of the way down, full size first."""
-        levels = [self.top(x)]
-        for step in self.down:
-            levels.append(step(levels[-1]))
-        return levels
+    def descend(self, x: Tensor, levels: slice = slice(None)) -> list[Tensor]:
+        """Features of each level of the way down, full size first.
 
-    def climb(self, levels: Sequence[Tensor]) -> Tensor:
-        """Features at full size, of those of the way down."""
+        Of some ``levels`` only, ``x`` is what comes out of the one before the first of them.
+        """
+        found = []
+        for step in [self.top, *self.down][levels]:
+            x = step(x)
+            found.append(x)
+        return found
+
+    def climb(self, levels: Sequence[Tensor], *, bottom: int | None = None) -> Tensor:
+        """Features at the size of the first of ``levels``, of those of the way down.
+
+        The last of them is at the lowest level, or at level ``bottom`` and was climbed to already.
+        """
         *skips, x = levels
-        for grow, step, skip in zip(self.grow, self.up, reversed(skips), strict=True):
+        first = 0 if bottom is None else len(self.up) - bottom
+        some = slice(first, first + len(skips))
+        for grow, step, skip in zip(self.grow[some], self.up[some], reversed(skips), strict=True):
             x = step(torch.cat([grow(x), skip], dim=1))
         return x

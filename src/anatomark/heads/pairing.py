@@ -50,6 +50,14 @@ class Pairing(nn.Module):
             # |a-b|² = 2 - 2ab of unit vectors; the root of 0 has no slope.
             return Compared(logit, (2 - 2 * fixed @ other).clamp_min(1e-8).sqrt())
 
+    def likeness(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """The logit ``(N,)`` of each row of descriptors ``(N, C)`` with the same row of others."""
+        with torch.autocast(fixed.device.type, enabled=False):
+            product = functional.normalize(fixed.float(), dim=-1) * functional.normalize(
+                moving.float(), dim=-1
+            )
+            return product @ self.layer.weight[0].float() + self.layer.bias.float()
+
 
 class Paired(NamedTuple):
     """Rows that belong together: ``fixed`` and ``moving`` ``(N,)``, with what was said of them."""

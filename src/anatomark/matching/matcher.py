@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from anatomark.correspondence import Matches
 from anatomark.data import Image
 from anatomark.errors import AnatomarkWarning, ImageError
 from anatomark.geometry import Grid
-from anatomark.methods.base import Places, surety
+from anatomark.methods.base import Places
 from anatomark.models.conformal import ConfidenceMap
 from anatomark.models.device import best_device, channels_last, half_precision
-from anatomark.models.files import CONFIDENCE, MatchingModel
+from anatomark.models.files import CONFIDENCE, CONFIDENCE_GUIDED, MatchingModel
 from anatomark.models.predicting import placed
 from anatomark.models.preparation import Pixels, Prepared, prepare
 from anatomark.models.recipe import IntensityRecipe
@@ -34,6 +35,14 @@ class Matching(Protocol):
         ...
 
 
+class _Seen(NamedTuple):
+    """An image as the network sees it ``(C, *shape)``, and its landmarks there."""
+
+    image: Tensor
+    places: Places
+    grid: Grid
+
+
 class LearntMatcher:
     """Match images with a trained model.
 
@@ -41,7 +50,8 @@ class LearntMatcher:
     image without physical spacing, in pixels. The confidence of a match is the probability that it
     is right (within 2 voxels), as learnt from validation pairs. Matches below ``least`` are left
     out; ``most`` bounds the landmarks of each image (else 20 000, spread over the image, are the
-    most that are compared), ``ratio`` is Lowe's test of descriptors.
+    most that are compared), ``ratio`` is Lowe's test of descriptors. ``guided`` looks again where
+    the neighbours of a landmark foretell its partner; ``None`` is as the model's recipe says.
     """
 
     def __init__(
@@ -51,17 +61,21 @@ class LearntMatcher:
         least: float = 0.0,
         most: int | None = None,
         ratio: float | None = None,
+        guided: bool | None = None,
         device: Literal["auto", "cpu", "gpu"] = "auto",
     ) -> None:
         self.model, self.least = model, least
         self.device = best_device(device)
         self._half = half_precision(model.recipe.training.precision, self.device)
         self._method = placed(model.method, model.recipe.grid.dimension, self.device)
-        asked = {"most_landmarks": most, "ratio": ratio}
+        asked = {"most_landmarks": most, "ratio": ratio, "guided": guided}
         known = {key: value for key, value in asked.items() if value is not None}
         self._method.config = self._method.config.model_copy(update=known)
-        record = model.info.checks.get(CONFIDENCE)
-        self._trust = None if record is None else ConfidenceMap.from_record(record)
+        self._trust = {
+            key: ConfidenceMap.from_record(record)
+            for key in (CONFIDENCE, CONFIDENCE_GUIDED)
+            if (record := model.info.checks.get(key)) is not None
+        }
 
     def match(self, fixed: Image, moving: Image) -> Matches:
         """Pairs of points, the surest first; with a warning where there are none.
@@ -91,28 +105,27 @@ class LearntMatcher:
         return [self._paired(found[id(fixed)], found[id(moving)]) for fixed, moving in pairs]
 
     @torch.inference_mode()
-    def _paired(self, fixed: tuple[Places, Grid], moving: tuple[Places, Grid]) -> Matches:
-        (there, fixed_grid), (here, moving_grid) = fixed, moving
-        rows = self._method.pair(there, here)
-        sure = surety(there, here, rows).double().cpu().numpy()
-        if self._trust is not None:
-            sure = np.nan_to_num(self._trust(sure))
+    def _paired(self, fixed: _Seen, moving: _Seen) -> Matches:
+        images = (fixed.image.to(self.device), moving.image.to(self.device))
+        found = self._method.matches(images, fixed.places, moving.places)
+        sure = found.sure.double().cpu().numpy()
+        trust = self._trust.get(CONFIDENCE_GUIDED if found.guided else CONFIDENCE)
+        if trust is not None:
+            sure = np.nan_to_num(trust(sure))
         order = np.argsort(-sure, kind="stable")
         order = order[sure[order] >= self.least]
         fixed_mm, moving_mm = (
-            grid.to_world(places.voxel[chosen].double().cpu().numpy())
-            for grid, places, chosen in (
-                (fixed_grid, there, rows.fixed), (moving_grid, here, rows.moving),
-            )
-        )  # fmt: skip
+            grid.to_world(voxel.double().cpu().numpy()[order])
+            for grid, voxel in ((fixed.grid, found.fixed), (moving.grid, found.moving))
+        )
         if not len(order):
-            warn_of_none(len(there.voxel), len(here.voxel), above=2)
+            warn_of_none(len(fixed.places.voxel), len(moving.places.voxel), above=2)
         return Matches(
-            fixed_mm[order], moving_mm[order], confidence=sure[order], unit=fixed_grid.unit,
+            fixed_mm, moving_mm, confidence=sure[order], unit=fixed.grid.unit,
             meta={"matcher": self.model.name},
         )  # fmt: skip
 
-    def _places(self, images: Sequence[Image], batch: int) -> list[tuple[Places, Grid]]:
+    def _places(self, images: Sequence[Image], batch: int) -> list[_Seen]:
         """Landmarks of each image, on the grid that the network sees of it."""
         recipe = self.model.recipe
         ready = [
@@ -129,7 +142,10 @@ class LearntMatcher:
             step = max(min(batch, _AT_ONCE // math.prod(shape)), 1)
             for some in (rows[n : n + step] for n in range(0, len(rows), step)):
                 found |= zip(some, self._looked([ready[row].array for row in some]), strict=True)
-        return [(_inside(found[row], one), one.grid) for row, one in enumerate(ready)]
+        return [
+            _Seen(torch.from_numpy(one.array), _inside(found[row], one), one.grid)
+            for row, one in enumerate(ready)
+        ]
 
     @torch.inference_mode()
     def _looked(self, arrays: Sequence[Pixels]) -> list[Places]:

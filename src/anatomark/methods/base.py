@@ -191,9 +191,23 @@ class Places(NamedTuple):
     probability: Tensor
 
 
-def surety(fixed: Places, moving: Places, rows: Paired) -> Tensor:
-    """How sure a method is of its pairs ``(N,)``: both are landmarks, and they are the same."""
-    return fixed.probability[rows.fixed] * moving.probability[rows.moving] * rows.probability
+class Pairs(NamedTuple):
+    """Places that are the same: ``fixed`` and ``moving`` ``(N, D)``, each on its own grid.
+
+    ``sure`` ``(N,)`` is how sure the method is of each, 0…1 and not calibrated; it has another
+    meaning where they were found by a second look, ``guided`` by the first.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    sure: Tensor
+    guided: bool = False
+
+
+def pairs_of(fixed: Places, moving: Places, rows: Paired) -> Pairs:
+    """Landmarks that were paired, as sure as both are landmarks and they are the same."""
+    sure = fixed.probability[rows.fixed] * moving.probability[rows.moving] * rows.probability
+    return Pairs(fixed.voxel[rows.fixed], moving.voxel[rows.moving], sure)
 
 
 class Matcher(Learner):
@@ -217,6 +231,11 @@ class Matcher(Learner):
     @abstractmethod
     def pair(self, fixed: Places, moving: Places) -> Paired:
         """Rows of the landmarks of two images that show the same place."""
+
+    def matches(self, images: tuple[Tensor, Tensor], fixed: Places, moving: Places) -> Pairs:
+        """Pairs of the landmarks of two images ``(C, *shape)``, by all that the method does."""
+        del images
+        return pairs_of(fixed, moving, self.pair(fixed, moving))
 
     def shown(self, batch: Batch, config: AugmentConfig, draw: Draw) -> Batch:
         """The images, and what a known map makes of each of them.

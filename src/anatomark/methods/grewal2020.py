@@ -19,7 +19,17 @@ from anatomark.errors import AnatomarkWarning
 from anatomark.heads.pairing import Compared, Paired, Pairing, inverse_consistent
 from anatomark.heads.salient import Salient, at_voxels, between_voxels, salient, sampled, spread
 from anatomark.losses import contrast, descriptor_hinge, matching_entropy, saliency
-from anatomark.methods.base import Batch, Matcher, MethodConfig, Places, body_of, pair_of
+from anatomark.methods.base import (
+    Batch,
+    Matcher,
+    MethodConfig,
+    Pairs,
+    Places,
+    body_of,
+    pair_of,
+    pairs_of,
+)
+from anatomark.methods.guided import guided
 from anatomark.networks.blocks import Norm
 from anatomark.networks.siamese import Described, SiameseUNet
 
@@ -57,6 +67,9 @@ class Grewal2020Config(MethodConfig):
         description="Of each image at inference; else all that are likely, 20 000 at most.",
     )
     between_voxels: bool = Field(default=True, description="Places are not rounded to voxels.")
+    guided: bool = Field(
+        default=False, description="Look again where neighbours foretell; the paper does not."
+    )
     ratio: float | None = Field(
         default=None, gt=0, lt=1, description="Lowe's test of descriptors, beside the published."
     )
@@ -164,6 +177,14 @@ class Grewal2020(Matcher):
         """Landmarks that are each other's best, by probability and by distance (section 2.5)."""
         ratio = self.config.ratio
         return inverse_consistent(self.pairing, fixed.descriptor, moving.descriptor, ratio=ratio)
+
+    def matches(self, images: tuple[Tensor, Tensor], fixed: Places, moving: Places) -> Pairs:
+        """The pairs of the published rule; ``guided``, those of a second look."""
+        rows = self.pair(fixed, moving)
+        again = None
+        if self.config.guided:
+            again = guided(self.pairing, images, fixed, moving, rows)
+        return pairs_of(fixed, moving, rows) if again is None else again
 
 
 def describe(said: Described, index: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ FORMAT, VERSION = "anatomark-model", 1
 WEIGHTS_FILE = "model.safetensors"
 _PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 _KEY, _DIGEST = "anatomark", "sha256"
-CONFIDENCE = "match_confidence"  # what a matcher has under ``checks``
+#: What a matcher has under ``checks``: of its first look, and of a second one.
+CONFIDENCE, CONFIDENCE_GUIDED = "match_confidence", "match_confidence_guided"
 
 
 class DomainInfo(BaseModel):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anatomark.augment import AugmentConfig
 from anatomark.methods import Batch, Matcher
-from anatomark.methods.base import body_of, drawing, pair_of, surety
+from anatomark.methods.base import body_of, drawing, pair_of, pairs_of
 
 RIGHT_VOXELS = 2.0  # a match that is off by more is wrong
 
@@ -19,13 +19,14 @@ RIGHT_VOXELS = 2.0  # a match that is off by more is wrong
 class Matched(NamedTuple):
     """What a matcher makes of one pair, a row a match.
 
-    ``errors`` ``(N,)`` in voxels, ``sure`` ``(N,)`` as the method says, and how many ``cells`` of
-    the body both images show.
+    ``errors`` ``(N,)`` in voxels, ``sure`` ``(N,)`` as the method says, how many ``cells`` of
+    the body both images show, and whether a second look was ``guided`` by the first.
     """
 
     errors: Tensor
     sure: Tensor
     cells: float
+    guided: bool = False
 
 
 def lost(found: Sequence[Matched]) -> tuple[float, float]:
@@ -50,13 +51,20 @@ def validation_pair(
 
 
 @torch.inference_mode()
-def matched(method: Matcher, batch: Batch) -> Matched:
-    """Match the only pair of a batch, and measure where its points are in the first image."""
+def matched(method: Matcher, batch: Batch, *, again: bool = False) -> Matched:
+    """Match the only pair of a batch, and measure where its points are in the first image.
+
+    By what the network alone says, which is what training can mend; ``again``, with all that the
+    method does about it at inference.
+    """
     pair = pair_of(batch)
     fixed, moving = method.places(batch.images)[0], method.places(pair.images)[0]
-    rows = method.pair(fixed, moving)
-    back = pair.to_fixed(moving.voxel[rows.moving][None])[0]
-    errors = (back - fixed.voxel[rows.fixed]).norm(dim=-1)
+    if again:
+        found = method.matches((batch.images[0], pair.images[0]), fixed, moving)
+    else:
+        found = pairs_of(fixed, moving, method.pair(fixed, moving))
+    back = pair.to_fixed(found.moving[None])[0]
+    errors = (back - found.fixed).norm(dim=-1)
     shown = min(float(body_of(batch).sum()), float(pair.mask.sum()))
-    sure = surety(fixed, moving, rows)
-    return Matched(errors, sure, shown / method.cell ** (batch.images.ndim - 2))
+    cells = shown / method.cell ** (batch.images.ndim - 2)
+    return Matched(errors, found.sure, cells, found.guided)

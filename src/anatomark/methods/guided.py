@@ -1,0 +1,111 @@
+"""A second look for matches, where the neighbours of a landmark foretell its partner.
+
+Not in Grewal 2020. The pairs that agree with their neighbours say where every other landmark goes;
+each is then compared only with what lies there, and the places of a pair are moved until the
+patches around them are most alike. After a few rounds, pairs spread from where the first look was
+right to where it was not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anatomark.geometry import FloatArray
+from anatomark.heads.pairing import Paired, Pairing
+from anatomark.heads.patches import align_patches
+from anatomark.methods.base import Pairs, Places
+from anatomark.registration.neighbours import Foretold, agreeing, foretell
+
+_FLOORS = (3.0, 1.5, 1.0)  # voxels: what is nearer to what is foretold agrees, round by round
+_FEWEST = 8  # pairs that can foretell others
+_WIDE, _NARROW = 8.0, 2.0  # voxels, the region in which a partner is looked for
+_USUAL = 6.0  # times the usual distance from what is foretold (median): the same
+_ALIKE = 0.8  # correlation of the patches of a pair
+_RADIUS = {2: 6, 3: 4}  # voxels of a patch about its middle
+
+
+def guided(
+    pairing: Pairing, images: tuple[Tensor, Tensor], fixed: Places, moving: Places, first: Paired
+) -> Pairs | None:
+    """Pairs after rounds of looking where the neighbours say; ``None`` where too few foretell.
+
+    ``images`` ``(C, *shape)`` are what the network saw; ``first`` what it made of them by itself.
+    As sure as the patches of a pair are alike.
+    """
+    shown = images[0].float().mean(0), images[1].float().mean(0)
+    there, here = _double(fixed.voxel), _double(moving.voxel)
+    rows, partner = first.fixed.cpu().numpy(), here[first.moving.cpu().numpy()]
+    found = None
+    for floor in _FLOORS:
+        if len(rows) < _FEWEST:
+            break
+        good = agreeing(there[rows], partner, floor=floor)
+        if good.sum() < _FEWEST:
+            break
+        rows, partner = rows[good], partner[good]
+        said, reach = _foretold(there, rows, partner)
+        pair = _best_within(pairing, fixed, moving, said.points, here, reach)
+        aligned = align_patches(
+            *shown, fixed.voxel[pair.fixed], moving.voxel[pair.moving],
+            torch.from_numpy(said.slopes).to(fixed.voxel)[pair.fixed],
+            radius=_RADIUS[there.shape[1]],
+        )  # fmt: skip
+        alike = aligned.likeness >= _ALIKE
+        rows, partner = pair.fixed[alike].cpu().numpy(), _double(aligned.voxel[alike])
+        found = there[rows], partner, _double(aligned.likeness[alike]).clip(0, 1)
+    if found is None:
+        return None
+    if len(rows) >= _FEWEST:
+        last = agreeing(found[0], found[1], floor=_FLOORS[-1])
+        found = found[0][last], found[1][last], found[2][last]
+    one, other, sure = (torch.from_numpy(v).to(fixed.voxel.device) for v in found)
+    return Pairs(one, other, sure, guided=True)
+
+
+def _double(values: Tensor) -> FloatArray:
+    return np.asarray(values.double().cpu().numpy())
+
+
+def _foretold(
+    there: FloatArray, rows: NDArray[np.intp], partner: FloatArray
+) -> tuple[Foretold, float]:
+    """Where every landmark goes by the pairs ``rows`` → ``partner``, and how far off at most."""
+    own = np.full(len(there), -1)
+    own[rows] = np.arange(len(rows))
+    said = foretell(there, there[rows], partner, own=own)
+    usual = float(np.median(np.linalg.norm(said.points[rows] - partner, axis=1)))
+    return said, float(np.clip(_USUAL * usual, _NARROW, _WIDE))
+
+
+class _Rows(NamedTuple):
+    fixed: Tensor
+    moving: Tensor
+
+
+def _best_within(
+    pairing: Pairing,
+    fixed: Places,
+    moving: Places,
+    foretold: FloatArray,
+    here: FloatArray,
+    reach: float,
+) -> _Rows:
+    """Landmarks that are each other's likeliest among those within reach of what is foretold."""
+    from scipy.spatial import cKDTree
+
+    near: Any = cKDTree(here).query_ball_point(foretold, reach)
+    counts = np.array([len(rows) for rows in near])
+    one = np.repeat(np.arange(len(foretold)), counts)
+    other = np.concatenate([np.zeros(0, np.intp), *near]).astype(np.intp)
+    device = fixed.voxel.device
+    left, right = torch.from_numpy(one).to(device), torch.from_numpy(other).to(device)
+    score = pairing.likeness(fixed.descriptor[left], moving.descriptor[right])
+    best = score.new_full((len(foretold),), -torch.inf).scatter_reduce(0, left, score, "amax")
+    best_here = score.new_full((len(here),), -torch.inf).scatter_reduce(0, right, score, "amax")
+    mutual = (score == best[left]) & (score == best_here[right])
+    return _Rows(left[mutual], right[mutual])

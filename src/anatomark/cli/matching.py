@@ -46,6 +46,7 @@ def match(
     as_json: AsJson = False,
 ) -> None:
     """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
+    from anatomark.io.files import check_free
     from anatomark.io.images.reading import read_image
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
     from anatomark.matching.named import matcher_named
@@ -61,7 +62,7 @@ def match(
     ]
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
-    _check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
+    check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
     found = matcher.match(*images)
     kept, lost = _kept(found, reject)
     write_matches(kept, out)
@@ -83,15 +84,6 @@ def _ends(out: Path, unit: str) -> tuple[Path, Path]:
     kind = "mrk.json" if unit == "mm" else "json"
     fixed, moving = (out.with_name(f"{out.stem}-{side}.{kind}") for side in ("fixed", "moving"))
     return fixed, moving
-
-
-def _check_free(paths: list[Path], images: tuple[Path, Path], *, overwrite: bool) -> None:
-    used = {image.resolve() for image in images}
-    for path in paths:
-        if path.resolve() in used:
-            raise UsageError("is one of the images", path=path, fix="name another --out")
-        if path.exists() and not overwrite:
-            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
 
 
 def _kept(found: Any, how: Literal["smooth", "ransac", "none"]) -> tuple[Any, int]:

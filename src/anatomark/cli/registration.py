@@ -107,7 +107,7 @@ def register(
     import matplotlib as mpl
 
     from anatomark.models.device import keep_freed_memory
-    from anatomark.pipelines.registration.files import check_free, names_for, write_registered
+    from anatomark.pipelines.registration.files import check_folder, names_for, write_registered
     from anatomark.pipelines.registration.run import Plan
     from anatomark.pipelines.registration.run import register as run
     from anatomark.registration.itk_images import check_images
@@ -126,7 +126,7 @@ def register(
         _named((fixed, moving), lambda: check_images(*images, *masks))
         names = names_for(*images, (fixed, moving), picture=picture, plan=plan)
         paths = [*given.values(), *(p for p in (fixed_landmarks, moving_landmarks, pairs) if p)]
-        check_free(out, names, paths, overwrite=overwrite)
+        check_folder(out, names, paths, overwrite=overwrite)
         evidence = _evidence(sources, images, (fixed, moving), device, bar)
         found = _named((fixed, moving), lambda: run(
             *images, evidence, plan=plan, fixed_mask=masks[0], moving_mask=masks[1],

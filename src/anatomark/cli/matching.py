@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Overwrite, Spacing
-from anatomark.cli.words import counted, spacing_of
+from anatomark.cli.commands import (
+    AsJson,
+    Command,
+    Device,
+    FixedSpacing,
+    MovingSpacing,
+    Overwrite,
+    Spacing,
+)
+from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import UsageError
 
 
@@ -40,6 +48,8 @@ def match(
     ] = None,
     picture: Annotated[bool, typer.Option(help="Draw both images with their pairs.")] = True,
     spacing: Spacing = None,
+    fixed_spacing: FixedSpacing = None,
+    moving_spacing: MovingSpacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -56,9 +66,10 @@ def match(
     if out.suffix != ".csv":
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
     matcher = matcher_named(model, least=least, most=most, device=device)
-    size = spacing_of(spacing)
+    sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
     images = [
-        read_image(path, spacing=size, grey=grey, constant_ok=True) for path in (fixed, moving)
+        read_image(path, spacing=size, grey=grey, constant_ok=True)
+        for path, size in zip((fixed, moving), sizes, strict=True)
     ]
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None

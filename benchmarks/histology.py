@@ -25,9 +25,10 @@ from anatomark.correspondence import Matches
 from anatomark.errors import AnatomarkError, AnatomarkWarning
 from anatomark.geometry import FloatArray
 from anatomark.matching.named import matcher_named
-from anatomark.matching.outliers import fit, reject
+from anatomark.matching.outliers import reject
 from anatomark.matching.sift import KINDS, SiftMatcher
-from anatomark.matching.splines import thin_plate
+from anatomark.registration.points import fit_points
+from anatomark.registration.splines import fit_thin_plate
 
 # fixed image and points, moving image and points
 PAIRS = {
@@ -113,9 +114,12 @@ def measured(pair: Pair, matcher: Matcher) -> list[str]:
     affine = reject(matches, how="ransac", tolerance_mm=TOLERANCE * pair.diagonal).kept
     smooth = reject(affine, how="smooth", floor_mm=0.005 * pair.diagonal).kept
     cells = [str(len(matches)), str(len(smooth))]
-    for make in (lambda: fit(affine), lambda: thin_plate(smooth, smoothing=1e-3)):
+    for make in (
+        lambda: fit_points(affine.fixed_mm, affine.moving_mm, "affine"),
+        lambda: fit_thin_plate(smooth.fixed_mm, smooth.moving_mm, smoothing=1e-3),
+    ):
         try:
-            cells.append(f"{100 * pair.rtre(make()):.2f}")
+            cells.append(f"{100 * pair.rtre(make().map):.2f}")
         except (AnatomarkError, np.linalg.LinAlgError):
             cells.append("–")
     return [*cells, f"{seconds:.1f}"]

@@ -63,6 +63,24 @@ def test_without_spacing_all_is_in_pixels(pair, tmp_path, capsys):
     assert not (tmp_path / "pairs.png").exists()
 
 
+def test_each_image_may_have_a_spacing_of_its_own(pair, tmp_path, capsys):
+    """The moving one is a file that says 0.25 mm, the fixed one a picture that says nothing."""
+    image = read_image(pair[1], grey=True)
+    scan = tmp_path / "moving.nrrd"
+    write_image(Image(image.array, Grid(image.grid.shape, (0.25, 0.25))), scan)
+    out = tmp_path / "pairs.csv"
+    words = ["match", "--model", "sift", "--out", str(out), "--no-picture", str(pair[0]), str(scan)]
+    assert main(words) == 2
+    assert "--fixed-spacing" in capsys.readouterr().err
+    assert main([*words, "--fixed-spacing", "0.5"]) == 0
+    found = read_matches(out)
+    # In pixels, the moving one shows the same place 6 further right and 4 further down.
+    shift = found.moving_mm / 0.25 - found.fixed_mm / 0.5
+    assert np.allclose(np.median(shift, axis=0), [6.0, 4.0], atol=0.1)
+    assert main([*words, "--overwrite", "--fixed-spacing", "-1"]) == 2
+    assert "--fixed-spacing must be positive" in capsys.readouterr().err
+
+
 def test_a_black_image_has_no_matches_and_says_so(pair, tmp_path, capsys):
     black = tmp_path / "black.png"
     write_image(Image(np.zeros((100, 120), np.uint8), Grid((100, 120), (1, 1), unit="px")), black)

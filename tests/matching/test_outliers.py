@@ -7,12 +7,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from anatomark.correspondence import Matches
-from anatomark.errors import AnatomarkWarning, LandmarkError, UsageError
+from anatomark.errors import AnatomarkWarning, UsageError
 from anatomark.geometry import Grid
 from anatomark.maps import Affine
 from anatomark.matching.known import draw_affine, draw_elastic
-from anatomark.matching.outliers import fit, fitted, reject
-from anatomark.matching.splines import thin_plate
+from anatomark.matching.outliers import reject
 
 SIZE = {2: 400.0, 3: 200.0}
 
@@ -53,31 +52,6 @@ def test_ransac_finds_the_affine_map_among_many_wild_matches(dimension, wild):
     np.testing.assert_array_equal(again.good, found.good)
 
 
-@pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
-def test_fits_recover_the_map(dimension, model):
-    rng = np.random.default_rng(0)
-    turn = Rotation.from_rotvec([0, 0, 0.7] if dimension == 2 else [0.3, -0.5, 0.7]).as_matrix()
-    matrix = turn[:dimension, :dimension] * (1 if model == "rigid" else 1.3)
-    if model == "affine":
-        matrix = matrix @ np.diag([1.2, 0.8, 1.1][:dimension])
-    points = rng.normal(0, 50, (9, dimension))
-    matches = Matches(points, points @ matrix.T + 7)
-    found = fit(matches, model)
-    np.testing.assert_allclose(found.matrix, matrix, atol=1e-9)
-    np.testing.assert_allclose(found.offset, 7, atol=1e-7)
-
-
-def test_a_rigid_fit_is_that_of_scipy_and_never_mirrors():
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(size=(2, 8, 3))
-    expected, _ = Rotation.align_vectors(b - b.mean(0), a - a.mean(0))
-    matrix, _ = fitted(a[None], b[None], "rigid")
-    np.testing.assert_allclose(matrix[0], expected.as_matrix(), atol=1e-9)
-    mirrored, _ = fitted(a[None], a[None] * [-1, 1, 1], "rigid")
-    assert np.linalg.det(mirrored[0]) == pytest.approx(1)
-
-
 @pytest.mark.parametrize("model", ["rigid", "similarity"])
 def test_ransac_with_other_models(model):
     rng = np.random.default_rng(2)
@@ -115,26 +89,3 @@ def test_wrong_options_are_told():
     for options in ({"how": "magic"}, {"model": "spline"}, {"tolerance_mm": 0.0}):
         with pytest.raises(UsageError):
             reject(matches, **options)
-
-
-@pytest.mark.parametrize("dimension", [2, 3])
-def test_a_spline_goes_through_the_matches(dimension):
-    matches, _ = simulated(dimension, 0, elastic=True, wild=0, count=60)
-    spline = thin_plate(matches)
-    np.testing.assert_allclose(spline(matches.fixed_mm), matches.moving_mm, atol=1e-6)
-    flat = thin_plate(matches, smoothing=1e-2)
-    off = np.linalg.norm(flat(matches.fixed_mm) - matches.moving_mm, axis=1)
-    assert 0.01 < off.mean() < 10
-
-
-def test_places_that_coincide_become_one():
-    square = np.array([[0.0, 0], [10, 0], [0, 10], [10, 10]])
-    fixed = np.vstack([square, square[:1]])
-    moving = np.vstack([square, [[2.0, 4.0]]])
-    spline = thin_plate(Matches(fixed, moving))
-    np.testing.assert_allclose(spline(np.zeros((1, 2))), [[1, 2]], atol=1e-9)
-
-
-def test_too_few_places_for_a_spline_are_told():
-    with pytest.raises(LandmarkError, match="2 places"):
-        thin_plate(Matches([[0, 0], [0, 0], [1, 1]], [[0, 0], [0, 0], [1, 1]]))

@@ -10,7 +10,7 @@ import torch
 
 from anatomark import read_cohort
 from anatomark.datasets.phantoms.cohorts import write_phantoms
-from anatomark.errors import ModelError, UsageError
+from anatomark.errors import AnatomarkWarning, ModelError, UsageError
 from anatomark.matching.matcher import LearntMatcher
 from anatomark.models.files import load_matcher, load_model
 from anatomark.models.preparation import body
@@ -58,6 +58,24 @@ def test_the_model_matches_and_does_not_detect(run):
         load_model(run.folder)
     with pytest.raises(UsageError, match="does not match two"):
         load_matcher("universal/head")
+
+
+def test_a_run_from_another_model_says_so(run, heads, tmp_path):
+    fewer = {**RECIPE, "training": {**RECIPE["training"], "epochs": 1}}
+    again = train(parse_recipe(fewer), heads, tmp_path / "run", start=run.folder)
+    card = (again.folder / "model-card.md").read_text()
+    assert "| started from | pairs, SHA-256 " in card
+    # The same seed parts the same cases: none of those that judge were learnt from.
+    assert "validation_cases_known" not in again.info.trained
+    assert "| beware |" not in card
+    with pytest.warns(AnatomarkWarning, match="trained on"):
+        other = train(
+            parse_recipe({**fewer, "seed": 4}), heads, tmp_path / "other", start=run.folder
+        )
+    learnt = other.info.trained["validation_cases_known"]
+    assert 0 < learnt <= 2
+    said = (other.folder / "model-card.md").read_text()
+    assert f"| beware | pairs was trained on {learnt} of the validation cases: errors are" in said
 
 
 def test_a_run_that_goes_on_is_the_run_it_would_have_been(run, heads, tmp_path, monkeypatch):

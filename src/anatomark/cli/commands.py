@@ -19,6 +19,12 @@ class Command(NamedTuple):
 
 _SPACING = "Pixel size in mm, as 0.1 or 0.1,0.1 (x,y,z), of an image that has none."
 Spacing = Annotated[str | None, typer.Option(metavar="MM", help=_SPACING)]
+FixedSpacing = Annotated[
+    str | None, typer.Option(metavar="MM", help="Of the fixed image only; else --spacing.")
+]
+MovingSpacing = Annotated[
+    str | None, typer.Option(metavar="MM", help="Of the moving image only; else --spacing.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Overwrite, Spacing
-from anatomark.cli.words import counted, spacing_of
+from anatomark.cli.commands import (
+    AsJson,
+    Command,
+    Device,
+    FixedSpacing,
+    MovingSpacing,
+    Overwrite,
+    Spacing,
+)
+from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import UsageError
 
 
@@ -40,12 +48,15 @@ def match(
     ] = None,
     picture: Annotated[bool, typer.Option(help="Draw both images with their pairs.")] = True,
     spacing: Spacing = None,
+    fixed_spacing: FixedSpacing = None,
+    moving_spacing: MovingSpacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
+    from anatomark.io.files import check_free
     from anatomark.io.images.reading import read_image
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
     from anatomark.matching.named import matcher_named
@@ -55,13 +66,14 @@ def match(
     if out.suffix != ".csv":
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
     matcher = matcher_named(model, least=least, most=most, device=device)
-    size = spacing_of(spacing)
+    sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
     images = [
-        read_image(path, spacing=size, grey=grey, constant_ok=True) for path in (fixed, moving)
+        read_image(path, spacing=size, grey=grey, constant_ok=True)
+        for path, size in zip((fixed, moving), sizes, strict=True)
     ]
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
-    _check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
+    check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
     found = matcher.match(*images)
     kept, lost = _kept(found, reject)
     write_matches(kept, out)
@@ -83,15 +95,6 @@ def _ends(out: Path, unit: str) -> tuple[Path, Path]:
     kind = "mrk.json" if unit == "mm" else "json"
     fixed, moving = (out.with_name(f"{out.stem}-{side}.{kind}") for side in ("fixed", "moving"))
     return fixed, moving
-
-
-def _check_free(paths: list[Path], images: tuple[Path, Path], *, overwrite: bool) -> None:
-    used = {image.resolve() for image in images}
-    for path in paths:
-        if path.resolve() in used:
-            raise UsageError("is one of the images", path=path, fix="name another --out")
-        if path.exists() and not overwrite:
-            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
 
 
 def _kept(found: Any, how: Literal["smooth", "ransac", "none"]) -> tuple[Any, int]:

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Overwrite, Spacing
-from anatomark.cli.words import counted, spacing_of
+from anatomark.cli.commands import (
+    AsJson,
+    Command,
+    Device,
+    FixedSpacing,
+    MovingSpacing,
+    Overwrite,
+    Spacing,
+)
+from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import AnatomarkError, UsageError
 
 _POINTS = (
@@ -98,6 +106,8 @@ def register(
     ] = None,
     picture: Annotated[bool, typer.Option(help="Draw both images on each other.")] = True,
     spacing: Spacing = None,
+    fixed_spacing: FixedSpacing = None,
+    moving_spacing: MovingSpacing = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -107,7 +117,7 @@ def register(
     import matplotlib as mpl
 
     from anatomark.models.device import keep_freed_memory
-    from anatomark.pipelines.registration.files import check_free, names_for, write_registered
+    from anatomark.pipelines.registration.files import check_folder, names_for, write_registered
     from anatomark.pipelines.registration.run import Plan
     from anatomark.pipelines.registration.run import register as run
     from anatomark.registration.itk_images import check_images
@@ -122,11 +132,12 @@ def register(
     )  # fmt: skip
     given = _given(fixed=fixed, moving=moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     with console.Progress("reading") as bar:
-        images, masks = _read(given, spacing=spacing_of(spacing), grey=grey)
+        sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
+        images, masks = _read(given, sizes, grey=grey)
         _named((fixed, moving), lambda: check_images(*images, *masks))
         names = names_for(*images, (fixed, moving), picture=picture, plan=plan)
         paths = [*given.values(), *(p for p in (fixed_landmarks, moving_landmarks, pairs) if p)]
-        check_free(out, names, paths, overwrite=overwrite)
+        check_folder(out, names, paths, overwrite=overwrite)
         evidence = _evidence(sources, images, (fixed, moving), device, bar)
         found = _named((fixed, moving), lambda: run(
             *images, evidence, plan=plan, fixed_mask=masks[0], moving_mask=masks[1],
@@ -142,19 +153,18 @@ def _given(**paths: Path | None) -> dict[str, Path]:
 
 
 def _read(
-    given: dict[str, Path], *, spacing: Any, grey: bool
+    given: dict[str, Path], sizes: tuple[Any, Any], *, grey: bool
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     from anatomark.io.images.reading import read_image, read_mask
 
-    def mask(name: str) -> Any:
-        return read_mask(given[name], spacing=spacing) if name in given else None
-
-    images = [read_image(given[name], spacing=spacing, grey=grey) for name in ("fixed", "moving")]
-    masks = mask("fixed_mask"), mask("moving_mask")
-    for name, found in zip(("fixed_mask", "moving_mask"), masks, strict=True):
-        if found is not None and not (found.array > 0).any():
-            raise UsageError("the mask is empty", path=given[name], fix="leave it out")
-    return (images[0], images[1]), masks
+    images, masks = [], []
+    for name, size in zip(("fixed", "moving"), sizes, strict=True):
+        images.append(read_image(given[name], spacing=size, grey=grey))
+        path = given.get(f"{name}_mask")
+        masks.append(None if path is None else read_mask(path, spacing=size))
+        if masks[-1] is not None and not (masks[-1].array > 0).any():
+            raise UsageError("the mask is empty", path=path, fix="leave it out")
+    return (images[0], images[1]), (masks[0], masks[1])
 
 
 def _evidence(

@@ -19,12 +19,23 @@ def numbers(text: str | None, *, option: str) -> tuple[float, ...] | None:
         ) from None
 
 
-def spacing_of(text: str | None) -> tuple[float, ...] | float | None:
+def spacing_of(text: str | None, *, option: str = "--spacing") -> tuple[float, ...] | float | None:
     """``--spacing``: one number for all axes, or one each in x, y(, z) order."""
-    values = numbers(text, option="--spacing")
+    values = numbers(text, option=option)
     if values is not None and any(not 0 < value < float("inf") for value in values):
-        raise UsageError(f"--spacing must be positive, not {text!r}", fix="give mm, as 0.1,0.1")
+        raise UsageError(f"{option} must be positive, not {text!r}", fix="give mm, as 0.1,0.1")
     return values[0] if values is not None and len(values) == 1 else values
+
+
+def spacings_of(
+    both: str | None, fixed: str | None, moving: str | None
+) -> tuple[tuple[float, ...] | float | None, tuple[float, ...] | float | None]:
+    """``--spacing`` of two images, and of each what was said of it alone."""
+    fixed, moving = fixed or both, moving or both
+    return (
+        spacing_of(fixed, option="--spacing" if fixed == both else "--fixed-spacing"),
+        spacing_of(moving, option="--spacing" if moving == both else "--moving-spacing"),
+    )
 
 
 def shape_of(text: str | None, *, option: str = "--shape") -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,21 @@ def pick_format(table: Mapping[str, Any], path: str | os.PathLike[str], *, what:
 def reason_of(error: OSError) -> str:
     """Short reason of an operating system error, without its number and path."""
     return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def check_free(
+    paths: Sequence[str | os.PathLike[str]],
+    used: Sequence[str | os.PathLike[str]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Refuse to write over what went in, or over what is there unless ``overwrite``."""
+    inputs = {Path(path).resolve() for path in used}
+    for path in map(Path, paths):
+        if path.resolve() in inputs:
+            raise UsageError("is one of the inputs", path=path, fix="name another --out")
+        if path.exists() and not overwrite:
+            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
 
 
 def check_readable(path: str | os.PathLike[str], error: type[AnatomarkError]) -> Path:

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.data import Image
+from anatomark.models.preparation import body
 
-_SMALLEST = 0.01  # of the image: smaller parts are no body
 _LEVELS = 256
 
 
 def body_of(image: Image) -> NDArray[np.bool_]:
-    """Voxels of the body, in the shape of the grid: Otsu's threshold, large parts, holes filled.
+    """Voxels of the body, in the shape of the grid: Otsu's threshold, without what is thin.
 
-    Where nothing stands out of the background, every voxel counts.
+    Small pieces go and holes are filled as in training. Where nothing stands out of the background,
+    every voxel counts.
     """
     from scipy import ndimage
 
@@ -25,11 +26,8 @@ def body_of(image: Image) -> NDArray[np.bool_]:
     if not values.max() > values.min():
         return np.ones(values.shape, bool)
     bright: Any = ndimage.binary_opening(values > _otsu(values), iterations=2)
-    parts, _ = ndimage.label(bright)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    body = np.asarray(ndimage.binary_fill_holes((sizes >= _SMALLEST * values.size)[parts]))
-    return body if body.any() else np.ones(values.shape, bool)
+    found = body(bright[None].astype(np.float32), 0.5)[0]
+    return found if found.any() else np.ones(values.shape, bool)
 
 
 def _otsu(values: NDArray[np.float32]) -> float:

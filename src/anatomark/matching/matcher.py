@@ -191,7 +191,7 @@ def check_alike(fixed: Image, moving: Image) -> None:
     if fixed.grid.unit != moving.grid.unit:
         raise ImageError(
             "one image has a physical spacing, the other has none",
-            fix="say the spacing of both, --spacing",
+            fix="say the other's as well, --fixed-spacing or --moving-spacing",
         )
 
 

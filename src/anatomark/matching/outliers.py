@@ -12,10 +12,11 @@ from anatomark.correspondence import Matches
 from anatomark.errors import AnatomarkWarning, UsageError
 from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
+from anatomark.registration.checks import least_pairs
+from anatomark.registration.closed import Kind, fit_closed
+from anatomark.registration.robust import consensus
 
 Mask = NDArray[np.bool_]
-Model = Literal["rigid", "similarity", "affine"]
-_AT_ONCE = 1 << 17  # residuals held at once: they fit into the cache
 _TO_SIGMA = 1.4826  # a median of absolute values, as the sigma of a normal distribution
 _ROUNDS = 10
 
@@ -36,7 +37,7 @@ def reject(
     matches: Matches,
     *,
     how: Literal["smooth", "ransac"] = "smooth",
-    model: Model = "affine",
+    model: Kind = "affine",
     tolerance_mm: float = 10.0,
     trials: int = 2000,
     seed: int = 0,
@@ -63,8 +64,7 @@ def reject(
         warnings.warn(AnatomarkWarning(text), stacklevel=2)
         good = np.ones(len(matches), bool)
     elif how == "ransac":
-        rng = np.random.default_rng(seed)
-        good = _ransac(fixed, moving, model, tolerance_mm, trials, rng)
+        good = _ransac(fixed, moving, model, tolerance_mm, trials, seed)
     else:
         good = _smooth(fixed, moving, neighbours, floor_mm, factor)
     return Rejection(matches.select(good), good)
@@ -83,80 +83,19 @@ def _check(how: str, model: str, *lengths: float) -> None:
 
 
 def _ransac(
-    fixed: FloatArray,
-    moving: FloatArray,
-    model: Model,
-    tolerance: float,
-    trials: int,
-    rng: np.random.Generator,
+    fixed: FloatArray, moving: FloatArray, model: Kind, tolerance: float, trials: int, seed: int
 ) -> Mask:
-    count, dim = fixed.shape
-    few = dim + 1 if model == "affine" else dim
-    drawn = rng.random((trials, count)).argpartition(few - 1, axis=1)[:, :few]
-    matrix, offset = fitted(fixed[drawn], moving[drawn], model)
-    best = int(np.argmin(_costs(fixed, moving, matrix, offset, tolerance)))
-    good = _apart(fixed, moving, matrix[best], offset[best]) <= tolerance
+    even = np.ones(len(fixed))
+    good = consensus(fixed, moving, even, model, threshold_mm=tolerance, draws=trials, seed=seed)
     for _ in range(_ROUNDS):  # all that follow say better what the map is than the few drawn
-        if good.sum() < few:
+        if good.sum() < least_pairs(model, fixed.shape[1]):
             break
-        one = fitted(fixed[good][None], moving[good][None], model)
-        again = _apart(fixed, moving, one[0][0], one[1][0]) <= tolerance
+        found = Affine(*fit_closed(fixed[good], moving[good], even[good], model))
+        again = np.linalg.norm(found(fixed) - moving, axis=1) <= tolerance
         if (again == good).all():
             break
         good = again
     return np.asarray(good, bool)
-
-
-def _apart(
-    fixed: FloatArray, moving: FloatArray, matrix: FloatArray, offset: FloatArray
-) -> FloatArray:
-    return np.asarray(np.linalg.norm(fixed @ matrix.T + offset - moving, axis=1))
-
-
-def _costs(
-    fixed: FloatArray,
-    moving: FloatArray,
-    matrix: FloatArray,
-    offset: FloatArray,
-    tolerance: float,
-) -> FloatArray:
-    """Of each map ``(T,)``: sum of squared distances, each at most that of the tolerance."""
-    step = max(_AT_ONCE // fixed.size, 1)
-    parts = []
-    for start in range(0, len(matrix), step):
-        some = slice(start, start + step)
-        there = fixed @ matrix[some].transpose(0, 2, 1) + offset[some, None]
-        squared = ((there - moving) ** 2).sum(-1)
-        parts.append(np.minimum(squared, tolerance**2).sum(1))
-    costs = np.concatenate(parts)
-    return np.asarray(np.where(np.isfinite(costs), costs, np.inf))
-
-
-def fitted(fixed: FloatArray, moving: FloatArray, model: Model) -> tuple[FloatArray, FloatArray]:
-    """Least squares maps of ``(T, N, D)`` points: matrices ``(T, D, D)``, offsets ``(T, D)``.
-
-    Rigid and similarity maps never mirror (Umeyama 1991).
-    """
-    centre, target = fixed.mean(axis=1), moving.mean(axis=1)
-    one, other = fixed - centre[:, None], moving - target[:, None]
-    if model == "affine":
-        matrix = np.linalg.pinv(one) @ other
-        matrix = matrix.transpose(0, 2, 1)
-    else:
-        left, size, right = np.linalg.svd(other.transpose(0, 2, 1) @ one)
-        sign = np.ones_like(size)
-        sign[:, -1] = np.sign(np.linalg.det(left @ right))
-        matrix = (left * sign[:, None]) @ right
-        if model == "similarity":
-            spread = np.maximum((one**2).sum((1, 2)), 1e-300)
-            matrix = matrix * ((size * sign).sum(1) / spread)[:, None, None]
-    return matrix, target - np.einsum("tij,tj->ti", matrix, centre)
-
-
-def fit(matches: Matches, model: Model = "affine") -> Affine:
-    """The map of all matches, fixed to moving, in the sense of least squares."""
-    matrix, offset = fitted(matches.fixed_mm[None], matches.moving_mm[None], model)
-    return Affine(matrix[0], offset[0])
 
 
 # -- neighbours ------------------------------------------------------------------------------------

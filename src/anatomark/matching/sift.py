@@ -133,7 +133,7 @@ def _check(fixed: Image, moving: Image) -> None:
     if fixed.grid.unit != moving.grid.unit:
         raise GeometryError(
             f"the fixed image is in {fixed.grid.unit}, the moving one in {moving.grid.unit}",
-            fix="give both images their spacing",
+            fix="give both images their spacing, --fixed-spacing or --moving-spacing",
         )
 
 

@@ -59,7 +59,7 @@ def fit_robust(
     share = checked_weights(weights, len(source))
     check_spread(source[share > 0], target[share > 0], kind)
     _check_spare(int((share > 0).sum()), kind, source.shape[1])
-    near = _consensus(source, target, share, kind, threshold_mm, draws, seed)
+    near = consensus(source, target, share, kind, threshold_mm=threshold_mm, draws=draws, seed=seed)
     if near.sum() <= least_pairs(kind, source.shape[1]):
         raise RegistrationError(
             f"only {int(near.sum())} of {len(near)} pairs agree on a {kind} map "
@@ -117,16 +117,20 @@ def _check_spare(count: int, kind: Kind, dimension: int) -> None:
 # -- consensus -------------------------------------------------------------------------------------
 
 
-def _consensus(
+def consensus(
     source: FloatArray,
     target: FloatArray,
     weights: FloatArray,
     kind: Kind,
+    *,
     threshold_mm: float,
     draws: int,
     seed: int,
 ) -> NDArray[np.bool_]:
-    """The pairs that agree with the best of the samples, ``(N,)``; all samples at once."""
+    """The pairs ``(N,)`` that agree with the best map of all samples, which are fitted at once.
+
+    Of at least as many pairs with weight as fix a map; nothing else is checked.
+    """
     allowed = np.flatnonzero(weights > 0)
     chosen = allowed[_samples(len(allowed), least_pairs(kind, source.shape[1]), draws, seed)]
     matrix, offset = fit_closed(source[chosen], target[chosen], np.ones(chosen.shape), kind)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from anatomark.models.checks import Checks
-from anatomark.models.files import Model, ModelInfo
+from anatomark.models.files import MatchingModel, Model, ModelInfo
+from anatomark.models.recipe import Recipe
 
 
 def model_card(
@@ -22,17 +23,7 @@ def model_card(
         f"Finds {len(model.landmarks)} landmarks in {recipe.grid.dimension}D images"
         f"{f' ({recipe.modality})' if recipe.modality else ''} by the method `{recipe.method}`.",
         "",
-        "| | |",
-        "|---|---|",
-        f"| data | {trained['source']} |",
-        f"| cases | {trained['cases']} for training, "
-        f"{trained['validation_cases']} for validation |",
-        f"| trained | {trained['epochs']} epochs, {trained['steps']} steps; the best was epoch "
-        f"{trained['best_epoch'] + 1} |",
-        f"| network sees | {'×'.join(map(str, recipe.grid.size))} voxels"
-        f"{_spacing(recipe.grid.spacing, unit)} |",
-        f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
-        *_begun_with(trained),
+        *_made(recipe, trained, unit),
         "",
         "## Errors on the validation cases",
         "",
@@ -61,7 +52,55 @@ def model_card(
     return "\n".join(lines)
 
 
-def _begun_with(trained: Mapping[str, Any]) -> list[str]:
+def matcher_card(
+    model: MatchingModel, trained: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> str:
+    """The same of a model that matches images, with what its matches of known pairs are worth."""
+    recipe = model.recipe
+    modality = f" ({recipe.modality})" if recipe.modality else ""
+    within = ", ".join(
+        f"{w['percent']:.1f} % within {w['threshold']:g}"
+        for w in metrics["within"]
+        if w["percent"] is not None
+    )
+    median = metrics["errors"]["median"]
+    said = "no matches" if median is None else f"median error {median:.2f} voxels; {within}"
+    return "\n".join([
+        f"# {model.name}",
+        "",
+        f"Matches {recipe.grid.dimension}D images{modality} by the method `{recipe.method}`.",
+        "",
+        *_made(recipe, trained, model.info.unit, small="errors"),
+        f"| validation | {metrics['matches']['median']:.0f} matches a pair (median); {said} |",
+        "",
+        "Validation pairs are single images and what a known map makes of them, as in training; "
+        "the weights were chosen by them.",
+        "",
+        "Not a medical device. Check every match before it is used for a patient.",
+        "",
+    ])  # fmt: skip
+
+
+def _made(
+    recipe: Recipe, trained: Mapping[str, Any], unit: str, *, small: str = "errors and radii"
+) -> list[str]:
+    """A table of how the model was made; what known validation cases make too ``small``."""
+    return [
+        "| | |",
+        "|---|---|",
+        f"| data | {trained['source']} |",
+        f"| cases | {trained['cases']} for training, "
+        f"{trained['validation_cases']} for validation |",
+        f"| trained | {trained['epochs']} epochs, {trained['steps']} steps; the best was epoch "
+        f"{trained['best_epoch'] + 1} |",
+        f"| network sees | {'×'.join(map(str, recipe.grid.size))} voxels"
+        f"{_spacing(recipe.grid.spacing, unit)} |",
+        f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
+        *_begun_with(trained, small),
+    ]
+
+
+def _begun_with(trained: Mapping[str, Any], small: str) -> list[str]:
     """Rows about the model that the run started from, and what of it makes errors too small."""
     base = trained.get("begun_with")
     if base is None:
@@ -71,8 +110,8 @@ def _begun_with(trained: Mapping[str, Any]) -> list[str]:
     known = trained.get("validation_cases_known")
     if known:
         rows.append(
-            f"| beware | {base['name']} was trained on {known} of the validation cases: errors "
-            "and radii are too small |"
+            f"| beware | {base['name']} was trained on {known} of the validation cases: "
+            f"{small} are too small |"
         )
     return rows
 

@@ -25,6 +25,7 @@ from anatomark.models.files import (
 )
 from anatomark.models.predicting import placed
 from anatomark.training.batches import at_least, collate
+from anatomark.training.card import matcher_card
 from anatomark.training.finish import CARD_FILE, METRICS_FILE
 from anatomark.training.folder import BEST
 from anatomark.training.groups import Group
@@ -34,9 +35,15 @@ WITHIN = (1.0, 2.0, 4.0, 8.0)  # voxels
 
 
 def finish_matcher(
-    group: Group, trained: Mapping[str, Any], folder: Path, *, device: str, half: bool
+    group: Group,
+    trained: Mapping[str, Any],
+    folder: Path,
+    *,
+    known: Mapping[str, int],
+    device: str,
+    half: bool,
 ) -> ModelInfo:
-    """Write metrics, the model card and, last, the model."""
+    """Write metrics, the model card and, last, the model; ``known`` is as in ``finish``."""
     model = load_matcher(folder / BEST)
     found = _measured(model, group, device=device, half=half)
     cases = {case: one.errors.double().cpu().numpy() for case, one in found.items()}
@@ -45,8 +52,10 @@ def finish_matcher(
         "cases": len(group.train), "validation_cases": len(group.validation),
         "source": group.cases.source, **trained,
     }  # fmt: skip
+    if known.get(group.domain):
+        about["validation_cases_known"] = known[group.domain]
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
-    write_text(folder / CARD_FILE, _card(model, about, metrics))
+    write_text(folder / CARD_FILE, matcher_card(model, about, metrics))
     info, weights = read_weights(folder / BEST)
     checks = {CONFIDENCE: _confidence(found, cases).to_record()}
     info = info.model_copy(update={"trained": about, "checks": checks})
@@ -103,36 +112,3 @@ def _quartiles(errors: FloatArray) -> dict[str, float | None]:
     if not len(errors):
         return dict.fromkeys(names)
     return {n: float(v) for n, v in zip(names, np.percentile(errors, (25, 50, 75)), strict=True)}
-
-
-def _card(model: MatchingModel, trained: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    recipe, errors = model.recipe, metrics["errors"]
-    modality = f" ({recipe.modality})" if recipe.modality else ""
-    within = ", ".join(
-        f"{w['percent']:.1f} % within {w['threshold']:g}"
-        for w in metrics["within"]
-        if w["percent"] is not None
-    )
-    median = errors["median"]
-    said = "no matches" if median is None else f"median error {median:.2f} voxels; {within}"
-    return "\n".join([
-        f"# {model.name}",
-        "",
-        f"Matches {recipe.grid.dimension}D images{modality} by the method `{recipe.method}`.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| data | {trained['source']} |",
-        f"| cases | {trained['cases']} for training, "
-        f"{trained['validation_cases']} for validation |",
-        f"| trained | {trained['epochs']} epochs, {trained['steps']} steps; the best was epoch "
-        f"{trained['best_epoch'] + 1} |",
-        f"| made by | anatomark {trained['anatomark']}, {trained['date']}, seed {recipe.seed} |",
-        f"| validation | {metrics['matches']['median']:.0f} matches a pair (median); {said} |",
-        "",
-        "Validation pairs are single images and what a known map makes of them, as in training; "
-        "the weights were chosen by them.",
-        "",
-        "Not a medical device. Check every match before it is used for a patient.",
-        "",
-    ])  # fmt: skip

@@ -202,7 +202,8 @@ def _trained(
             trained["begun_with"] = start.name
         base = start.base if start is not None and start.adding else None
         if recipe.matches:
-            return Run(folder, finish_matcher(groups[0], trained, folder, device=device, half=half))
+            own = finish_matcher(groups[0], trained, folder, known=known, device=device, half=half)
+            return Run(folder, own)
         info = finish(groups, trained, folder, known=known, base=base, device=device, half=half)
     return Run(folder, info)
 

@@ -14,7 +14,7 @@ import numpy as np
 from anatomark.data import Image, Landmarks
 from anatomark.errors import UsageError
 from anatomark.io.dicom.registration import can_register, write_spatial_registration
-from anatomark.io.files import suffix_of, write_text
+from anatomark.io.files import check_free, suffix_of, write_text
 from anatomark.io.images.reading import write_image
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.io.transforms.formats import write_transform
@@ -84,18 +84,13 @@ def names_for(
     )  # fmt: skip
 
 
-def check_free(
+def check_folder(
     out: Path, names: Names, used: Sequence[str | os.PathLike[str]], *, overwrite: bool
 ) -> None:
     """Refuse to write over what went in, or over what is there unless ``overwrite``."""
     if out.exists() and not out.is_dir():
         raise UsageError("is a file", path=out, fix="name a folder for --out")
-    inputs = {Path(path).resolve() for path in used}
-    for path in (out / name for name in names.all()):
-        if path.resolve() in inputs:
-            raise UsageError("is one of the inputs", path=path, fix="name another --out")
-        if path.exists() and not overwrite:
-            raise UsageError("is there already", path=path, fix="say --overwrite, or another --out")
+    check_free([out / name for name in names.all()], used, overwrite=overwrite)
 
 
 def write_registered(

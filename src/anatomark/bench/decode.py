@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,8 +35,8 @@ def _training(setting: Setting) -> Work:
         assert distance is not None  # noqa: S101
         maps.grad = None
         (points_mm.sum() + variance.sum() + distance.sum()).backward()  # type: ignore[no-untyped-call]
-        assert maps.grad is not None  # noqa: S101
-        return points_mm.detach(), variance.detach(), distance.detach(), maps.grad
+        slope: Any = maps.grad
+        return points_mm.detach(), variance.detach(), distance.detach(), slope
 
     def ours() -> tuple[Tensor, ...]:
         found = expect(maps, extent, target=target)

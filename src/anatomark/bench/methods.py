@@ -203,9 +203,7 @@ def _matching(setting: Setting) -> Work:
         return max(float(np.linalg.norm(_map_of(m)(places) - true, axis=1).max())
                    for m in (ours, naive))  # fmt: skip
 
-    return Work(
-        lambda: matcher.match(fixed, moving), lambda: sift.match(fixed, moving), apart, 2.0
-    )
+    return Work(lambda: matcher.match(fixed, moving), lambda: sift.match(fixed, moving), apart, 2.0)
 
 
 def _map_of(matches: Matches) -> Any:
@@ -228,7 +226,7 @@ TASKS = (
         "ultrasound {0}³", unit="mm", devices=_EVERYWHERE,
     ),
     Task(
-        "fang2023: published network and points", _PLAIN, _published_volume, (128,) * 3, (32,) * 3,
+        "fang2023: published network and points", _PLAIN, _published_volume, (96,) * 3, (32,) * 3,
         "volume {0}×{1}×{2}, 3 points", unit="mm", devices=_EVERYWHERE, repeats=3,
     ),
     Task(
@@ -242,7 +240,7 @@ TASKS = (
     ),
     Task(
         "noothout2020: published networks, both stages",
-        "the same, contiguous, float32, a local network at a time", _votes, (96, 136, 136),
+        "the same, contiguous, float32, a local network at a time", _votes, (64, 96, 96),
         (32, 32, 32), f"volume {{0}}×{{1}}×{{2}}, {_LANDMARKS} points", unit="mm",
         devices=_EVERYWHERE, repeats=3,
     ),

@@ -97,10 +97,9 @@ class AllProducts(Pairing):
 
 def one_by_one(method: Noothout2020) -> Noothout2020:
     """A copy whose local networks are apart."""
-    plain = copy.deepcopy(method)
-    together: Any = plain.local
-    plain.local = OneByOne(together, plain.config)
-    return plain
+    plain: Any = copy.deepcopy(method)
+    plain.local = OneByOne(plain.local, plain.config)
+    return plain  # type: ignore[no-any-return]
 
 
 def with_all_products(method: Grewal2020) -> Grewal2020:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.bench.measure import Setting, Task, Work
+from anatomark.bench.resampling import itk
 from anatomark.io.images.reading import read_image
 
 _LEVEL = 1  # of compression: it is the reading that is measured
@@ -32,8 +33,7 @@ def _same(ours: NDArray[Any], naive: NDArray[Any]) -> float:
 
 
 def _volume(setting: Setting) -> Work:
-    import SimpleITK as sitk
-
+    sitk = itk()
     file = setting.folder / "volume.nii.gz"
     if not file.exists():
         setting.folder.mkdir(exist_ok=True)
@@ -63,8 +63,7 @@ def _film(setting: Setting) -> Work:
 
 
 def _series(setting: Setting) -> Work:
-    import SimpleITK as sitk
-
+    sitk = itk()
     folder = setting.folder / "series"
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -85,7 +84,7 @@ def _write_series(volume: NDArray[np.int16], folder: Path) -> None:
 
     rows, columns = volume.shape[1:]
     for number, array in enumerate(volume):
-        d = Dataset()
+        d: Any = Dataset()
         d.file_meta = FileMetaDataset()
         d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = CTImageStorage

@@ -26,6 +26,15 @@ _EVERYWHERE = ("cpu", "cuda")
 _LANDMARKS = {"fang2023": 3, "zhu2021": 19, "noothout2020": 8, "grewal2020": 0}
 
 
+def _half(device: str) -> bool:
+    """Whether steps are in bfloat16: where a GPU has it, never on a processor.
+
+    There torch (2.13 with oneDNN, avx512_bf16) leaves some of the gradient of the weights of a 3D
+    convolution over few voxels unwritten, and two ways could not be compared.
+    """
+    return device == "cuda" and half_precision("auto", device)
+
+
 class Step:
     """Steps of one method on one batch; each gives its loss and the length of its gradient."""
 
@@ -42,7 +51,7 @@ class Step:
         """The first step of both ways starts from the same weights, and draws the same."""
         device = self.batch.images.device.type
         torch.manual_seed(0)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=half_precision("auto", device)):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=_half(device)):
             batch = self._shown()
             losses: Any = sum(self.method.losses(self.method(batch), batch).values())
             loss = pooled(losses, self.method.counted(batch))
@@ -81,8 +90,7 @@ def _step(recipe: Recipe, plainly: Callable[[Any], Any]) -> Callable[[Setting], 
         plain = plainly(copy.deepcopy(method))
         ours = Step(method, recipe, batch, fast=True)
         naive = Step(plain, recipe, batch, fast=False)
-        half = half_precision("auto", setting.device)
-        return Work(ours, naive, _apart, 0.05 if half else 0.01)
+        return Work(ours, naive, _apart, 0.05 if _half(setting.device) else 0.002)
 
     return make
 
@@ -133,14 +141,14 @@ TASKS = (
     ),
     _task(
         "zhu2021: universal, heads", "heatmaps that are built", read_recipe("universal").of("head"),
-        _as(PlainZhu2021), (4, 256, 224), (2, 64, 64),
+        _as(PlainZhu2021), (2, 256, 224), (2, 64, 64),
     ),
     _task(
         "noothout2020: noothout2020-ccta", "a local network at a time",
-        read_recipe("noothout2020-ccta"), one_by_one, (1, 96, 136, 136), (2, 32, 32, 32),
+        read_recipe("noothout2020-ccta"), one_by_one, (1, 72, 96, 96), (2, 32, 32, 32),
     ),
     _task(
         "grewal2020: ct-slices", "products of all pairs made", read_recipe("ct-slices"),
-        with_all_products, (2, 192, 192), (2, 64, 64),
+        with_all_products, (2, 128, 128), (2, 64, 64),
     ),
 )  # fmt: skip

@@ -39,7 +39,7 @@ def bench(
     with console.Progress("measurements") as bar:
         report = measure_all(
             tasks_of(chosen), device=device, quick=quick,
-            progress=lambda stage, part: bar.whole(stage, part),
+            progress=bar.whole,
         )  # fmt: skip
     cells = table(report.rows)
     files: tuple[Path, ...] = ()

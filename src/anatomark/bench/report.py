@@ -95,7 +95,8 @@ def _short(value: float) -> str:
 
 def heading(report: Report) -> str:
     """When and on what, in a few lines."""
-    load = f", load {report.load[0][0]:g} before and {report.load[1][0]:g} after" * all(report.load)
+    before, after = report.load
+    load = f", load {before[0]:g} before and {after[0]:g} after" if before and after else ""
     lines = [
         f"anatomark bench{' --quick' if report.quick else ''}, {report.date}, "
         f"{report.threads} threads of torch{load}",

@@ -2,7 +2,7 @@
 
     python tools/frames_figure.py
 
-Every place in the picture is computed by ``Grid`` and ``Affine``, so that it shows what the code does.
+Every place in the picture is computed by ``Grid`` and ``Affine``: it shows what the code does.
 """
 
 from __future__ import annotations
@@ -100,9 +100,8 @@ def draw_worlds(axes: Any) -> None:
     for text, at in (("R", (-97, 0)), ("L", (97, 0)), ("A", (0, -75)), ("P", (0, 77))):
         axes.text(*at, text, ha="center", va="center", fontsize=12, **BOLD)
     x, y = point
-    told = f"the point is at index ({3}, {2}),\nLPS ({x:.1f}, {y:.1f}) mm = RAS ({-x:.1f}, {-y:.1f}) mm".replace(
-        "-", "−"
-    )
+    told = f"LPS ({x:.1f}, {y:.1f}) mm = RAS ({-x:.1f}, {-y:.1f}) mm".replace("-", "−")
+    told = f"the point is at index (3, 2),\n{told}"
     axes.annotate(
         told, point, (0, 100), ha="center", va="center", fontsize=11,
         arrowprops={"arrowstyle": "->", "color": "black"},
@@ -148,8 +147,9 @@ def draw_maps(axes: Any) -> None:
         fontsize=11,
     )  # fmt: skip
     axes.text(
-        6.2, 7.2, "same movement, opposite arrows: resample(…, push=map) is resample(…, pull=map.inverse());\n"
-        "transform files of ITK, elastix and 3D Slicer hold the pull: direction=\"image\"",
+        6.2, 7.2, "same movement, opposite arrows: "
+        "resample(…, push=map) is resample(…, pull=map.inverse());\n"
+        'transform files of ITK, elastix and 3D Slicer hold the pull: direction="image"',
         ha="center", va="center", fontsize=11,
     )  # fmt: skip
     axes.set(xlim=(-3.2, 16.2), ylim=(8.0, -2.4))

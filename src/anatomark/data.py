@@ -308,7 +308,11 @@ def mean_landmarks(readings: Sequence[Landmarks]) -> Landmarks:
 
 @dataclass(frozen=True)
 class Sample:
-    """One case in memory: an image, its landmarks and, where there is one, a mask."""
+    """One case in memory: an image, its landmarks and, where there is one, a mask.
+
+    ``landmarks`` and the readings of ``observers`` are in the world of ``image``: LPS, x, y(, z),
+    in its unit. ``mask`` is a label map on the voxels of ``image``.
+    """
 
     case: str
     image: Image

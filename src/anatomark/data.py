@@ -308,11 +308,7 @@ def mean_landmarks(readings: Sequence[Landmarks]) -> Landmarks:
 
 @dataclass(frozen=True)
 class Sample:
-    """One case in memory: an image, its landmarks and, where there is one, a mask.
-
-    ``landmarks`` and the readings of ``observers`` are in the world of ``image``: LPS, x, y(, z),
-    in its unit. ``mask`` is a label map on the voxels of ``image``.
-    """
+    """An image, its landmarks and those of ``observers`` in its world, labels on its voxels."""
 
     case: str
     image: Image

@@ -32,7 +32,9 @@ def check_memory(
     size = recipe.grid.size[::-1]
     what = f"a batch of {share} images of {'×'.join(map(str, recipe.grid.size))} voxels"
     fix = "lower training.batch, grid.size or the channels of the network"
-    half = half_precision(recipe.training.precision, device)
+    half = half_precision(
+        recipe.training.precision, device, training_dimension=recipe.grid.dimension
+    )
     if device == "cuda":
         try:
             tried = copy.deepcopy(method)  # running statistics must not see a blank image

@@ -58,7 +58,8 @@ def main(
             for name, own in study.summaries(kind).items()
         }  # fmt: skip
     plain = {name: own for name, own in matchers.items() if not isinstance(own, Filtered)}
-    record["seconds"] = timed(plain, images[0])
+    if images[0].grid.dimension == 2:
+        record["seconds"] = timed(plain, images[0])
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "matching.json").write_text(json.dumps(record, indent=1))

@@ -98,6 +98,15 @@ def test_where_nothing_agrees_nothing_is_made_up():
     assert found is None or len(found.fixed) < 5
 
 
+def test_images_of_two_kinds_are_not_judged_by_their_patches():
+    images, there, here = scene(confused=0.0)
+    pairing = Pairing(24)
+    first = inverse_consistent(pairing, there.descriptor, here.descriptor)
+    with torch.no_grad():
+        other = images[0], (images[1] * 3).sin()  # as another modality: no grey value is kept
+        assert guided(pairing, other, there, here, first) is None
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_the_recipe_decides_whether_there_is_a_second_look(again):
     config = Grewal2020Config(widths=(4, 6, 8), described=(1, 2), guided=again)

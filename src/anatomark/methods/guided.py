@@ -26,16 +26,18 @@ _FEWEST = 8  # pairs that can foretell others
 _WIDE, _NARROW = 8.0, 2.0  # voxels, the region in which a partner is looked for
 _USUAL = 6.0  # times the usual distance from what is foretold (median): the same
 _ALIKE = 0.8  # correlation of the patches of a pair
+_FEW_ALIKE = 0.3  # a part of the pairs: below it the images are of two kinds, and patches mislead
 _RADIUS = {2: 6, 3: 4}  # voxels of a patch about its middle
 
 
 def guided(
     pairing: Pairing, images: tuple[Tensor, Tensor], fixed: Places, moving: Places, first: Paired
 ) -> Pairs | None:
-    """Pairs after rounds of looking where the neighbours say; ``None`` where too few foretell.
+    """Pairs after rounds of looking where the neighbours say, as sure as their patches are alike.
 
     ``images`` ``(C, *shape)`` are what the network saw; ``first`` what it made of them by itself.
-    As sure as the patches of a pair are alike.
+    ``None`` where too few pairs foretell anything, or hardly any patch is like its partner: two
+    modalities, two stains.
     """
     shown = images[0].float().mean(0), images[1].float().mean(0)
     there, here = _double(fixed.voxel), _double(moving.voxel)
@@ -56,6 +58,8 @@ def guided(
             radius=_RADIUS[there.shape[1]],
         )  # fmt: skip
         alike = aligned.likeness >= _ALIKE
+        if found is None and alike.float().mean() < _FEW_ALIKE:
+            return None
         rows, partner = pair.fixed[alike].cpu().numpy(), _double(aligned.voxel[alike])
         found = there[rows], partner, _double(aligned.likeness[alike]).clip(0, 1)
     if found is None:

@@ -14,7 +14,7 @@ from anatomark import Affine, Grid, Image, Landmarks, read_image, read_landmarks
 from anatomark.correspondence import Matches
 from anatomark.errors import RegistrationError
 from anatomark.io.images.reading import write_image
-from anatomark.pipelines.registration import run
+from anatomark.pipelines.registration import refining
 from anatomark.pipelines.registration.evidence import Evidence, detected
 from anatomark.pipelines.registration.files import names_for, write_registered
 from anatomark.pipelines.registration.report import to_record
@@ -103,7 +103,7 @@ def test_a_spline_is_in_the_files_what_it_is_in_the_image(tmp_path, to_sitk):
 
 
 def test_without_elastix_a_bspline_follows_intensity_and_says_so(monkeypatch, tmp_path, to_sitk):
-    monkeypatch.setattr(run, "has_elastix", lambda: False)
+    monkeypatch.setattr(refining, "has_elastix", lambda: False)
     told = []
     found = register(
         FIXED, MOVING, Evidence(*MARKS), plan=Plan(transform="bspline", settings=QUICK),

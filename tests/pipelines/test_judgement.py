@@ -1,4 +1,4 @@
-"""Maps that are not to be trusted say so: few pairs, points on a line, exchanged names, patients."""
+"""Maps that are not to be trusted say so: few pairs, points on a line, exchanged names."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_refinement_that_tears_the_points_apart_is_undone():
     big = Image(clouds((28, 40, 44), 2), Grid((28, 40, 44), [1.5] * 3))
     moving = resample(big, big.grid, push=shift)
     spots = big.grid.to_world(np.random.default_rng(0).uniform(12, 22, (5, 3)))
-    marks = Evidence(Landmarks(NAMES, spots), Landmarks(NAMES, spots + [5.0, 0, 0]))
+    marks = Evidence(Landmarks(NAMES, spots), Landmarks(NAMES, spots + np.array([5.0, 0, 0])))
     settings = Settings(coarse=(2, 1), samples=4000, threads=1)
     plan = Plan(refine="rigid", settings=settings)
     kept = register(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ from anatomark.cli.commands import (
     Overwrite,
     Spacing,
 )
-from anatomark.cli.reading import Unit
 from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import AnatomarkError, UsageError
 
@@ -41,10 +41,10 @@ class _Sources(NamedTuple):
     pairs: Path | None
     matcher: str | None
     frames: tuple[Frame | None, Frame | None] = (None, None)
-    unit: Literal["mm", "px"] | None = None
+    units: tuple[Literal["mm", "px"] | None, Literal["mm", "px"] | None] = (None, None)
 
     def check(self) -> None:
-        if self.fixed_landmarks is None and (any(self.frames) or self.unit is not None):
+        if self.fixed_landmarks is None and any((*self.frames, *self.units)):
             raise UsageError(
                 "frame and unit are those of landmark files", fix="leave them away, or give files"
             )
@@ -132,7 +132,12 @@ def register(
     moving_frame: Annotated[
         Frame | None, typer.Option(help="Frame of the moving points, likewise.")
     ] = None,
-    unit: Unit = None,
+    fixed_unit: Annotated[
+        Literal["mm", "px"] | None, typer.Option(help="Unit of the fixed points, likewise.")
+    ] = None,
+    moving_unit: Annotated[
+        Literal["mm", "px"] | None, typer.Option(help="Unit of the moving points, likewise.")
+    ] = None,
     different_patients: Annotated[
         bool,
         typer.Option("--different-patients", help="Link two PatientIDs in registration.dcm."),
@@ -155,7 +160,7 @@ def register(
     keep_freed_memory()
     sources = _Sources(
         fixed_landmarks, moving_landmarks, model, moving_model, pairs, matcher,
-        frames=(fixed_frame, moving_frame), unit=unit,
+        frames=(fixed_frame, moving_frame), units=(fixed_unit, moving_unit),
     )  # fmt: skip
     sources.check()
     plan = Plan(
@@ -217,13 +222,11 @@ def _evidence(
     if sources.fixed_landmarks is not None and sources.moving_landmarks is not None:
         marks = []
         ends = (sources.fixed_landmarks, sources.moving_landmarks)
-        for name, path, image, frame in zip(
-            ("fixed", "moving"), ends, images, sources.frames, strict=True
+        for name, path, image, frame, unit in zip(
+            ("fixed", "moving"), ends, images, sources.frames, sources.units, strict=True
         ):
             with _of_side(name):
-                marks.append(
-                    points.landmarks_of_file(path, image.grid, frame=frame, unit=sources.unit)
-                )
+                marks.append(points.landmarks_of_file(path, image.grid, frame=frame, unit=unit))
         found = points.Evidence(marks[0], marks[1], sources=("landmark files",))
     elif sources.model is not None:
         found = _detected(sources, images, paths, device, bar)
@@ -259,7 +262,7 @@ def _of_side(name: str) -> Iterator[None]:
         text = text.replace("--series (series=)", "--series").replace(
             "--series", f"--{name}-series"
         )
-        return text.replace(" frame='", f" {name}_frame='")
+        return re.sub(r"\b(frame|unit)=", rf"{name}_\1=", text)
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")

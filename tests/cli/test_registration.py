@@ -245,6 +245,14 @@ def test_a_refinement_that_is_undone_is_in_the_last_line(here, capsys, monkeypat
     assert "; refined by grey values (rigid); out" in capsys.readouterr().out
 
 
+def test_a_place_that_cannot_be_written_is_no_full_disk(here, capsys):
+    assert main([*IMAGES, *LANDMARKS, "--no-picture", "--out", "/proc/ro"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be written" in told
+    assert "choose another folder, or one that you may write to" in told
+    assert "space" not in told
+
+
 def test_a_map_of_few_pairs_is_said_last(here, capsys):
     rng = np.random.default_rng(0)
     fixed = GRID.to_world(rng.uniform(2, 14, (120, 3)))

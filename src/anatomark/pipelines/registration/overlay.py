@@ -203,12 +203,12 @@ def _points(axes: Axes, found: Registered, view: _View, *, after: bool) -> None:
         low, high = (min(left, right), min(bottom, top)), (max(left, right), max(bottom, top))
         spots = spots[((spots >= low) & (spots <= high)).all(axis=1)]
         for colour, width in ((OUTLINE, 2.4), (WORDS, 1.0)):
-            open_ring = marker == "o"
-            axes.scatter(
-                spots[:, 0], spots[:, 1], s=12 if small else 45, marker=marker,
-                facecolors="none" if open_ring else colour, edgecolors=colour,
+            drawn = axes.scatter(
+                spots[:, 0], spots[:, 1], s=12 if small else 45, marker=marker, color=colour,
                 linewidths=width / 2 if small else width,
             )  # fmt: skip
+            if marker == "o":
+                drawn.set_facecolor("none")
 
 
 def _spots(points: FloatArray, grid: Grid, view: _View) -> FloatArray:

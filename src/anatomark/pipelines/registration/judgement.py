@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anatomark.data import Image
-from anatomark.geometry import FloatArray, Grid
+from anatomark.geometry import FloatArray, Grid, Unit
 from anatomark.io.dicom.registration import different_patients
 from anatomark.maps import Affine, Map
 from anatomark.pipelines.registration.evidence import Evidence
@@ -21,6 +21,7 @@ from anatomark.registration.parameters import parameters
 
 _FEW = 0.25  # of the pairs: so few agree on some map by chance, or on a part that repeats
 _LOOSE = 15.0  # degrees: a turn that is known no better (one standard deviation)
+_LOST = 60.0  # degrees: what is known no better is not known
 _WILD = 95.0  # degrees: patients are seldom turned by more from one image to the next
 _LESS = 0.95  # of the mutual information as the files lie: less is no accident of sampling
 _APART = 3.0  # times as far as the points are unsure: no refinement is right about that
@@ -50,12 +51,23 @@ def voxel_sd(grids: tuple[Grid, Grid]) -> float:
     return float(np.sqrt(sum(side**2 for side in sides) / 12))
 
 
-def doubts_of(fit: Fit) -> tuple[str, ...]:
-    """Why the map is not to be trusted, in words."""
-    used, count = int(fit.inliers.sum()), len(fit.inliers)
-    if used >= _FEW * count:
-        return ()
-    return (f"only {used} of {count} pairs agree with it, as some do with a wrong map, too",)
+def few_agree(fit: Fit) -> bool:
+    """Whether so few pairs agree with the map that they may do so by chance."""
+    return int(fit.inliers.sum()) < _FEW * len(fit.inliers)
+
+
+def doubts_of(fit: Fit, unit: Unit, sd: float) -> tuple[str, ...]:
+    """Why the map is not to be trusted, in words; ``sd`` is that of ``point_sd``."""
+    said = []
+    if few_agree(fit):
+        used, count = int(fit.inliers.sum()), len(fit.inliers)
+        words = f"only {used} of {count} pairs agree with it, as some do with a wrong map, too"
+        if fit.kind == "rigid" and unit == "px":  # a pixel of one may be two of the other
+            words += "; where sizes differ, give both images their spacing or fit a similarity"
+        said.append(words)
+    if (loose := _looseness(fit, sd)) > np.radians(_LOST):
+        said.append(_loose_words(fit, loose))
+    return tuple(said)
 
 
 def said_of_points(evidence: Evidence, fit: Fit, sd: float) -> tuple[str, ...]:
@@ -65,7 +77,7 @@ def said_of_points(evidence: Evidence, fit: Fit, sd: float) -> tuple[str, ...]:
     if _FEW * count <= used and 2 * used < count:
         said.append(f"{count - used} of {count} pairs do not agree with the map found")
     loose = _looseness(fit, sd)
-    if loose > np.tan(np.radians(_LOOSE)):
+    if np.radians(_LOOSE) < loose <= np.radians(_LOST):
         said.append(_loose_words(fit, loose))
     return tuple(said)
 
@@ -148,5 +160,5 @@ def _loose_words(fit: Fit, loose: float) -> str:
         "nearly on one line", "the turn about it",
     )  # fmt: skip
     degrees = float(np.degrees(loose))
-    known = "is not known" if degrees > 60 else f"is known to ±{degrees:.0f}° only"
+    known = "is not known" if degrees > _LOST else f"is known to ±{degrees:.0f}° only"
     return f"the points lie {lying}: {about} {known}"

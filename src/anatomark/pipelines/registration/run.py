@@ -18,6 +18,7 @@ from anatomark.maps import Map
 from anatomark.pipelines.registration.evidence import Evidence
 from anatomark.pipelines.registration.judgement import (
     doubts_of,
+    few_agree,
     point_sd,
     said_of_points,
     said_of_result,
@@ -113,13 +114,14 @@ def register(
     tell("fitting points", 0.0)
     grids = (fixed.grid, moving.grid)
     pairs, fit = fit_evidence(evidence, plan, grids)
-    sd, doubts = point_sd(pairs, fit, grids), doubts_of(fit)
-    if doubts:  # then it tells nothing how well those few agree that were chosen for it
+    sd = point_sd(pairs, fit, grids)
+    doubts = doubts_of(fit, pairs.unit, sd)
+    if doubts:  # then it tells nothing how well its points agree
         fit = replace(fit, uncertainty=Unknown())
     check_overlap(fixed, moving, fit.map.inverse(), None, None)
     used = inliers(pairs, fit)
     regions = (near_points(plan, fixed, fixed_mask, used), moving_mask)
-    bent = refined(plan, images, regions, used, fit, None if doubts else sd, progress)
+    bent = refined(plan, images, regions, used, fit, None if few_agree(fit) else sd, progress)
     push = bent.results[-1].map if bent.results else fit.map
     tell("warping", 0.0)
     pull, loss = storable(push.inverse(), fixed.grid)

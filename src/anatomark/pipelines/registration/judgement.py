@@ -5,6 +5,8 @@ A doubt is a reason not to trust the map at all; a warning asks for a look.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
 from anatomark.data import Image
@@ -18,11 +20,13 @@ from anatomark.registration.fits import Fit
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.overlap import residual_turn_degrees
 from anatomark.registration.parameters import parameters
+from anatomark.registration.points import fit_points
 
 _FEW = 0.25  # of the pairs: so few agree on some map by chance, or on a part that repeats
 _LOOSE = 15.0  # degrees: a turn that is known no better (one standard deviation)
 _LOST = 60.0  # degrees: what is known no better is not known
 _WILD = 95.0  # degrees: patients are seldom turned by more from one image to the next
+_TRIED = 30  # names that are tried in exchange for each other
 _LESS = 0.95  # of the mutual information as the files lie: less is no accident of sampling
 _APART = 3.0  # times as far as the points are unsure: no refinement is right about that
 
@@ -83,7 +87,7 @@ def said_of_points(evidence: Evidence, fit: Fit, sd: float) -> tuple[str, ...]:
 
 
 def said_of_result(
-    images: tuple[Image, Image], found: Map, information: Measure
+    images: tuple[Image, Image], found: Map, information: Measure, pairs: Pairs
 ) -> tuple[str, ...]:
     """What the result gives reason to look at: whose images, how they turn, how they agree."""
     said = []
@@ -102,7 +106,7 @@ def said_of_result(
         if turned > _WILD and not information.after > information.before:
             said.append(
                 f"the map turns by {turned:.0f}°, which images of one patient seldom are: are "
-                "names exchanged, or points in the wrong frame?"
+                f"names exchanged, or points in the wrong frame?{_exchanged(pairs)}"
             )
     if less:
         said.append(
@@ -123,6 +127,26 @@ def farther_than_unsure(pairs: Pairs, push: Map, fit: Fit, sd: float) -> str:
     if after <= max(_APART * sd * np.sqrt(pairs.dimension), fit.rms_mm):
         return ""
     return f"took the points {after:.2f} {pairs.unit} apart (RMS), which were {fit.rms_mm:.2f}"
+
+
+def _exchanged(pairs: Pairs) -> str:
+    """Which two names, exchanged, would make a rigid map that turns less and fits better."""
+    if len(pairs) > _TRIED:
+        return ""
+    least, said = fit_points(pairs.moving_mm, pairs.fixed_mm).rms_mm, ""
+    still = Affine.identity(pairs.dimension)
+    for one, other in combinations(range(len(pairs)), 2):
+        order = np.arange(len(pairs))
+        order[[one, other]] = other, one
+        fit = fit_points(pairs.moving_mm[order], pairs.fixed_mm)
+        turned = residual_turn_degrees(fit.map, still) if isinstance(fit.map, Affine) else _WILD
+        if turned < _WILD and fit.rms_mm < least:
+            least = fit.rms_mm
+            said = (
+                f" With {pairs.names[one]} and {pairs.names[other]} exchanged in one image it "
+                f"would turn by {turned:.0f}° and leave {least:.2f} {pairs.unit} (RMS)"
+            )
+    return said
 
 
 def _kind(fit: Fit) -> Kind:

@@ -51,12 +51,7 @@ docs: $(READY)  ## Build the documentation into build/site.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(READY)  ## Measure on this machine; results in benchmarks/results.
-	$(BIN)/python benchmarks/augmentation.py
-	$(BIN)/python benchmarks/detect_films.py
-	$(BIN)/python benchmarks/heads.py
-	$(BIN)/python benchmarks/inference.py
-	$(BIN)/python benchmarks/phantoms.py
-	$(BIN)/python benchmarks/resampling.py
+	$(BIN)/anatomark bench --out benchmarks/results
 
 clean:  ## Remove what was built, the environment too.
 	rm -rf $(VENV) build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,10 +1,9 @@
-"""Point fits and ICP, against the naive loops that they replace, in the same run.
+"""Kinds of point fits and of ICP beside those that ``anatomark bench fits`` measures.
 
     OMP_NUM_THREADS=1 python benchmarks/fits.py
 
 Times are of the processor, not of the clock, so that other work on the machine does not count;
-the least of several repetitions. The naive fit is Arun's method written point by point; the naive
-consensus tries one sample after another; the naive ICP uses all points from the first round on.
+the least of several repetitions. What there is a naive way to is in ``anatomark bench``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from anatomark.data import Image
@@ -39,44 +37,6 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
     return 1e3 * min(found)
 
 
-def naive_rigid(source, target):
-    count = len(source)
-    middle = sum(source[i] for i in range(count)) / count
-    centre = sum(target[i] for i in range(count)) / count
-    cross = np.zeros((3, 3))
-    for i in range(count):
-        cross += np.outer(target[i] - centre, source[i] - middle)
-    u, _, vt = np.linalg.svd(cross)
-    matrix = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    offset = centre - matrix @ middle
-    apart = [float(np.linalg.norm(target[i] - matrix @ source[i] - offset)) for i in range(count)]
-    return matrix, offset, apart
-
-
-def naive_consensus(source, target, threshold_mm, draws=500):
-    rng, best = np.random.default_rng(0), np.zeros(len(source), bool)
-    for _ in range(draws):
-        some = rng.choice(len(source), 3, replace=False)
-        matrix, offset, _ = naive_rigid(source[some], target[some])
-        near = np.linalg.norm(source @ matrix.T + offset - target, axis=1) <= threshold_mm
-        best = near if near.sum() > best.sum() else best
-    return naive_rigid(source[best], target[best])
-
-
-def naive_icp(source, target, tolerance_mm=1e-4):
-    tree, offset = KDTree(target), target.mean(0) - source.mean(0)
-    moved = source + offset
-    for _ in range(100):
-        goal = target[tree.query(moved)[1]]
-        a, b = moved - moved.mean(0), goal - goal.mean(0)
-        u, _, vt = np.linalg.svd(b.T @ a)
-        after = a @ (u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt).T + goal.mean(0)
-        step, moved = np.linalg.norm(after - moved, axis=1).max(), after
-        if step <= tolerance_mm:
-            break
-    return moved
-
-
 def pairs(wrong):
     rng = np.random.default_rng(0)
     source = rng.uniform(-80, 80, (PAIRS, 3))
@@ -96,23 +56,20 @@ def bean() -> Mesh:
     return surface_of(Image(one | two, grid))
 
 
-def say(what: str, ours: float, naive: float | None = None) -> None:
-    ratio = "" if naive is None else f", naive {naive:.2f} ms, {naive / ours:.1f}× faster"
-    print(f"{what}: {ours:.2f} ms{ratio}", flush=True)
+def say(what: str, ours: float) -> None:
+    print(f"{what}: {ours:.2f} ms", flush=True)
 
 
 def fits() -> None:
     source, target = pairs(0.0)
-    slow = milliseconds(lambda: naive_rigid(source, target), 5)
     for kind in ("rigid", "similarity", "affine"):
         fast = milliseconds(lambda k=kind: fit_points(source, target, k), 30)
-        say(f"{kind}, {PAIRS} pairs", fast, slow if kind == "rigid" else None)
+        say(f"{kind}, {PAIRS} pairs", fast)
     covariance = np.tile(np.diag([1.0, 2.0, 3.0]), (PAIRS, 1, 1))
     known = {"source_covariance_mm2": covariance, "target_covariance_mm2": covariance}
     say("rigid, with covariances", milliseconds(lambda: fit_points(source, target, **known), 10))
     wrong = pairs(0.3)
-    slow = milliseconds(lambda: naive_consensus(*wrong, 4.0), 1)
-    say("rigid, robust", milliseconds(lambda: fit_robust(*wrong, threshold_mm=4.0), 10), slow)
+    say("rigid, robust", milliseconds(lambda: fit_robust(*wrong, threshold_mm=4.0), 10))
     say("rigid, reweighted", milliseconds(lambda: fit_reweighted(*wrong), 10))
     say("thin plate", milliseconds(lambda: fit_thin_plate(source, target, smoothing=0.1), 3))
 
@@ -130,8 +87,7 @@ def surfaces() -> None:
         apart = np.linalg.norm(found.map(shifted) - target.vertices_mm, axis=1).mean()
         print(f"  {found.iterations} rounds, {apart:.3f} mm off, converged: {found.converged}")
         fast = milliseconds(lambda t=trim: icp(mesh, target, trim=t), 2)
-        slow = milliseconds(lambda: naive_icp(mesh.vertices_mm, target.vertices_mm), 1)
-        say(f"ICP, points, trim {trim:g}", fast, slow if not trim else None)
+        say(f"ICP, points, trim {trim:g}", fast)
     whole = mesh.moved(push)
     fast = milliseconds(lambda: icp(mesh, whole, distance="plane"), 2)
     say(f"ICP, planes, {icp(mesh, whole, distance='plane').iterations} rounds", fast)

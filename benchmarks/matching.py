@@ -1,10 +1,9 @@
 """Matchers on known pairs of a cohort's test slices, and the time that a pair takes.
 
-    python benchmarks/matching.py COHORT [MATCHER ...] [--filtered] [--add VALUE] [--out DIR]
+    python benchmarks/matching.py COHORT [MATCHER ...] [--filtered] [--first-look] [--out DIR]
 
-A MATCHER is a shipped model, a run folder or file, or sift, sift-ratio, rootsift. ``--add -1024``
-is for slices stored as HU + 1024. Times are of 512×512 pairs with at most 400 landmarks each, in
-the same run, as ratios to SIFT.
+A MATCHER is a shipped model, a run folder or file, or sift, sift-ratio, rootsift.
+Times are of 512×512 pairs with at most 400 landmarks each, in the same run, as ratios to SIFT.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ import numpy as np
 
 
 def main(
-    cohort_path: str, names: list[str], add: float, out: Path | None, every: int, filtered: bool
+    cohort_path: str, names: list[str], out: Path | None, every: int, filtered: bool, first: bool
 ) -> None:
     from anatomark import load_sample, read_cohort, save_picture
     from anatomark.matching.errors import error_rows
     from anatomark.matching.known import KINDS
+    from anatomark.matching.matcher import LearntMatcher
     from anatomark.matching.named import matcher_named
     from anatomark.matching.pictures import draw_errors
     from anatomark.matching.study import compare_matchers
@@ -35,10 +35,12 @@ def main(
     images = []
     for case in cohort.cases[::every]:
         image = load_sample(cohort, case, grey=True).image
-        images.append(image.with_array(image.array.astype(np.float32) + np.float32(add)))
+        images.append(image.with_array(image.array.astype(np.float32)))
     matchers: dict[str, Any] = {}
     for name in names:
         matchers[name] = matcher_named(name)
+        if first and isinstance(matchers[name], LearntMatcher):
+            matchers[f"{name}, first look"] = matcher_named(name, guided=False)
         if filtered:
             matchers[f"{name}, filtered"] = Filtered(matchers[name])
     study = compare_matchers(matchers, images, seed=100)
@@ -81,6 +83,7 @@ def timed(matchers: dict[str, Any], image: Any) -> dict[str, float]:
     """Median seconds of a 512×512 pair, of each matcher in turn."""
     from anatomark.matching.known import known_pair
     from anatomark.matching.matcher import LearntMatcher
+    from anatomark.matching.named import matcher_named
 
     full = [max(512 - n, 0) for n in image.grid.size_xyz]
     low = float(image.array.min())
@@ -88,7 +91,9 @@ def timed(matchers: dict[str, Any], image: Any) -> dict[str, float]:
     image = image.crop([0, 0], [512, 512])
     pair = known_pair(image, "affine", seed=1)
     matchers = {
-        name: LearntMatcher(own.model, most=400) if isinstance(own, LearntMatcher) else own
+        name: matcher_named(name.split(",")[0], most=400, guided=not name.endswith("look"))
+        if isinstance(own, LearntMatcher)
+        else own
         for name, own in matchers.items()
     }
     for matcher in matchers.values():
@@ -111,9 +116,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cohort")
     parser.add_argument("matchers", nargs="*", default=["ct-slices", "sift", "sift-ratio"])
-    parser.add_argument("--add", type=float, default=0.0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--filtered", action="store_true")
+    parser.add_argument("--first-look", action="store_true")
     given = parser.parse_args()
-    main(given.cohort, given.matchers, given.add, given.out, given.every, given.filtered)
+    main(given.cohort, given.matchers, given.out, given.every, given.filtered, given.first_look)

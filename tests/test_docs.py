@@ -85,6 +85,13 @@ def test_every_command_is_documented():
         assert f"anatomark {command.name}" in text
 
 
+def test_every_public_name_is_in_the_reference():
+    import anatomark
+
+    listed = re.findall(r"^::: \S+\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.M)
+    assert set(anatomark.__all__) - {"__version__"} <= set(listed)
+
+
 def test_the_readme_names_the_targets_that_make_has():
     make = shutil.which("make")
     if make is None:

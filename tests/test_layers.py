@@ -35,6 +35,7 @@ LAYERS = (
     ("pipelines",),
     ("reproduce", "crossvalidation"),
     ("demo", "doctor"),
+    ("bench",),
     ("cli",),
     ("viewer",),
 )

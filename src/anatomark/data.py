@@ -308,7 +308,7 @@ def mean_landmarks(readings: Sequence[Landmarks]) -> Landmarks:
 
 @dataclass(frozen=True)
 class Sample:
-    """One case in memory: an image, its landmarks and, where there is one, a mask."""
+    """An image, its landmarks and those of ``observers`` in its world, labels on its voxels."""
 
     case: str
     image: Image

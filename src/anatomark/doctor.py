@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -36,18 +36,25 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at everything; never raises."""
-    checks = [
+    return [*_facts(), *_looked({"temporary files": _scratch, "coordinates": _coordinates})]
+
+
+def machine() -> dict[str, str]:
+    """Versions, processor, memory and GPU, for whoever reports what was measured here."""
+    return {check.name: check.detail for check in _facts()}
+
+
+def _facts() -> list[Check]:
+    return [
         Check("anatomark", "ok", f"{__version__}, Python {platform.python_version()}"),
         *(_package(name) for name in _PACKAGES),
+        *_looked({"processor": _processor, "memory": _memory, "GPU": _gpu}),
     ]
-    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
-        ("processor", _processor),
-        ("memory", _memory),
-        ("GPU", _gpu),
-        ("temporary files", _scratch),
-        ("coordinates", _coordinates),
-    )
-    for name, look in looks:
+
+
+def _looked(looks: Mapping[str, Callable[[], Check]]) -> list[Check]:
+    checks = []
+    for name, look in looks.items():
         try:
             checks.append(look())
         except (AnatomarkError, OSError, ImportError, RuntimeError, ValueError) as error:

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from anatomark import read_cohort
+from anatomark.augment import AugmentConfig
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.errors import AnatomarkWarning, ModelError, UsageError
 from anatomark.matching.matcher import LearntMatcher
-from anatomark.models.files import load_matcher, load_model
+from anatomark.methods import Batch
+from anatomark.methods.base import drawing
+from anatomark.models.files import load_matcher, load_model, make_method
 from anatomark.models.preparation import body
 from anatomark.models.recipe import parse_recipe
 from anatomark.training.cases import open_cases, write_prepared
+from anatomark.training.memory import estimated_bytes
 from anatomark.training.run import train
 
 RECIPE = {
@@ -157,3 +161,41 @@ def test_images_are_matched_in_the_world(run, heads):
     assert np.abs(found.fixed_mm - found.moving_mm).max() < 0.01  # identical images
     low, high = image.grid.to_world(np.array([[-0.5, -0.5], np.array(image.grid.size_xyz) - 0.5]))
     assert ((found.fixed_mm >= low) & (found.fixed_mm <= high)).all()
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def needed(landmarks, size, share=1):
+    settings = {"widths": (4, 4, 4), "described": (1, 2), "landmarks": landmarks}
+    recipe = parse_recipe({**RECIPE, "grid": {"size": size, "spacing": 4.0}, "settings": settings})
+    return estimated_bytes(recipe, make_method(recipe, 0), 0, share, half=False)
+
+
+def test_memory_for_training_counts_the_comparison_of_landmarks():
+    """Of every two landmarks at least logit and distance are kept, in float32, for each image."""
+    few, many = needed(64, (256, 256), 3), needed(600, (256, 256), 3)
+    assert many - few > 3 * 2 * 4 * (600**2 - 64**2)
+    # That part does not grow with the image: four times the voxels, four times the features.
+    assert needed(64, (512, 512)) == pytest.approx(4 * needed(64, (256, 256)), rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (96, 512), (64, 64)])
+def test_the_estimate_is_what_a_step_on_the_whole_image_keeps(size):
+    recipe = parse_recipe({
+        **RECIPE, "grid": {"size": size, "spacing": 4.0},
+        "settings": {"widths": (4, 4, 4), "described": (1, 2), "landmarks": 400},
+    })  # fmt: skip
+    method, held = make_method(recipe, 0), {}
+
+    def keep(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    images = torch.zeros(2, 1, *size[::-1])
+    batch = Batch(images=images, extent_mm=torch.ones(2, 2))
+    batch = method.shown(batch, AugmentConfig(), drawing(batch, torch.Generator()))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        sum(method.losses(method(batch), batch).values()).sum().backward()
+    found = estimated_bytes(recipe, method, 0, 2, half=False)
+    assert found == pytest.approx(1.5 * sum(held.values()), rel=0.15)

@@ -14,6 +14,7 @@ import typer
 
 from anatomark import __version__
 from anatomark.cli import (
+    bench,
     cohorts,
     console,
     convert,
@@ -41,7 +42,7 @@ app = typer.Typer(
 for command in (
     *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
     *detection.COMMANDS, *matching.COMMANDS, *registration.COMMANDS, *evaluation.COMMANDS,
-    *reproduction.COMMANDS, *system.COMMANDS,
+    *reproduction.COMMANDS, *bench.COMMANDS, *system.COMMANDS,
 ):  # fmt: skip
     app.command(command.name, help=command.help, epilog=command.example)(command.run)
 

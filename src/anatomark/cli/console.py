@@ -66,8 +66,26 @@ def _plain(value: Any) -> Any:
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print an aligned table; as plain text where the output is not a terminal."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    # A pipe has no width: let no cell be folded for it.
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width).print(_table(headers, rows))
+
+
+def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = 240) -> str:
+    """The same table as plain text, for a file."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    file = StringIO()
+    Console(file=file, width=width).print(_table(headers, rows))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -75,8 +93,7 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # A pipe has no width: let no cell be folded for it.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return table
 
 
 def track(items: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
@@ -112,6 +129,13 @@ class Progress:
         """So much (0…1) of a stage with this name is done; the bar shows percent of it."""
         if label != self._label and self._bar is not None:
             self._bar.reset(self._task, description=label)
+        self._label = label
+        self.advance(round(100 * fraction), 100)
+
+    def whole(self, label: str, fraction: float) -> None:
+        """So much (0…1) of all is done, and this is what is being done."""
+        if label != self._label and self._bar is not None:
+            self._bar.update(self._task, description=label)
         self._label = label
         self.advance(round(100 * fraction), 100)
 

@@ -46,6 +46,14 @@ def match(
     most: Annotated[
         int | None, typer.Option(min=1, help="Landmarks of each image that a model matches.")
     ] = None,
+    guided: Annotated[
+        bool | None,
+        typer.Option(
+            "--guided/--first-look",
+            help="Look again where the neighbours of a landmark foretell its partner, or not.  "
+            "[default: as the model's recipe says]",
+        ),
+    ] = None,
     picture: Annotated[bool, typer.Option(help="Draw both images with their pairs.")] = True,
     spacing: Spacing = None,
     fixed_spacing: FixedSpacing = None,
@@ -65,7 +73,7 @@ def match(
     keep_freed_memory()
     if out.suffix != ".csv":
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
-    matcher = matcher_named(model, least=least, most=most, device=device)
+    matcher = matcher_named(model, least=least, most=most, guided=guided, device=device)
     sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
     images = [
         read_image(path, spacing=size, grey=grey, constant_ok=True)

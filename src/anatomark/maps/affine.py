@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, init=False)
 class Affine(Map):
-    """``target = matrix @ source + offset``. Rigid and similarity maps are cases of it."""
+    """``target = matrix @ source + offset``. Rigid and similarity maps are cases of it.
+
+    ``matrix`` ``(D, D)`` and ``offset`` ``(D,)`` act on points in LPS millimetres, x, y(, z).
+    """
 
     matrix: FloatArray
     offset: FloatArray

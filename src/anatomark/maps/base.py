@@ -27,7 +27,11 @@ _CHUNK = 65536  # points pushed at once: bounds what a map may need for each of 
 
 
 class Map(ABC):
-    """A map from a source world to a target world, both LPS millimetres."""
+    """A map from a source world to a target world, both LPS millimetres.
+
+    Called on points ``(..., D)``, x, y(, z), it pushes them from source to target. To draw an image
+    in the target world each voxel asks the other way, ``inverse()``: see ``resample``.
+    """
 
     dimension: int
 
@@ -84,7 +88,7 @@ def reverses(source_mm: FloatArray, target_mm: FloatArray) -> bool:
 
 @dataclass(frozen=True)
 class Chain(Map):
-    """Several maps, applied from first to last."""
+    """Several maps, applied to points from first to last (ITK applies its last one first)."""
 
     maps: tuple[Map, ...]
 

@@ -133,7 +133,7 @@ class LearntMatcher:
             for image in images
         ]
         for one in ready:
-            _check_window(one, recipe.intensity)
+            check_window(one, recipe.intensity)
         alike: dict[tuple[int, ...], list[int]] = {}
         for row, one in enumerate(ready):
             alike.setdefault(one.array.shape, []).append(row)
@@ -161,7 +161,7 @@ class LearntMatcher:
         ]
 
 
-def _check_window(ready: Prepared, window: IntensityRecipe) -> None:
+def check_window(ready: Prepared, window: IntensityRecipe) -> None:
     """Warn where much of an image is beyond the grey values that the model knows."""
     if window.kind == "window" and float((ready.array[0][ready.inside] >= 1).mean()) > _BEYOND:
         said = (

@@ -15,12 +15,14 @@ def matcher_named(
     *,
     least: float = 0.0,
     most: int | None = None,
+    guided: bool | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> Matching:
     """``sift``, ``sift-ratio``, ``rootsift`` and their like, or a model: shipped, file or run.
 
-    ``least`` confidence of a match and at ``most`` so many landmarks of an image are for models.
+    ``least`` confidence of a match, at ``most`` so many landmarks of an image and ``guided`` are
+    for models.
     """
     if name in KINDS:
         return SiftMatcher(cast("Any", name))
-    return LearntMatcher(load_matcher(name), least=least, most=most, device=device)
+    return LearntMatcher(load_matcher(name), least=least, most=most, guided=guided, device=device)

@@ -6,7 +6,6 @@ import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anatomark.correspondence import Matches
 from anatomark.errors import AnatomarkWarning, UsageError
@@ -14,10 +13,9 @@ from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
 from anatomark.registration.checks import least_pairs
 from anatomark.registration.closed import Kind, fit_closed
+from anatomark.registration.neighbours import Mask, agreeing
 from anatomark.registration.robust import consensus
 
-Mask = NDArray[np.bool_]
-_TO_SIGMA = 1.4826  # a median of absolute values, as the sigma of a normal distribution
 _ROUNDS = 10
 
 
@@ -66,7 +64,7 @@ def reject(
     elif how == "ransac":
         good = _ransac(fixed, moving, model, tolerance_mm, trials, seed)
     else:
-        good = _smooth(fixed, moving, neighbours, floor_mm, factor)
+        good = agreeing(fixed, moving, floor=floor_mm, factor=factor, count=neighbours)
     return Rejection(matches.select(good), good)
 
 
@@ -77,9 +75,6 @@ def _check(how: str, model: str, *lengths: float) -> None:
         raise UsageError(f"model is 'rigid', 'similarity' or 'affine', not {model!r}")
     if not all(np.isfinite(length) and length > 0 for length in lengths):
         raise UsageError("tolerance_mm, floor_mm and factor must be positive")
-
-
-# -- one map for all -------------------------------------------------------------------------------
 
 
 def _ransac(
@@ -96,52 +91,3 @@ def _ransac(
             break
         good = again
     return np.asarray(good, bool)
-
-
-# -- neighbours ------------------------------------------------------------------------------------
-
-
-def _smooth(
-    fixed: FloatArray, moving: FloatArray, neighbours: int, floor: float, factor: float
-) -> Mask:
-    """First roughly, by medians that wild neighbours cannot move; then by local affine maps."""
-    shift = moving - fixed
-    near = _near(fixed, np.ones(len(fixed), bool), neighbours)
-    off = np.linalg.norm(shift - np.median(shift[near], axis=1), axis=1)
-    good = off <= max(floor, factor * _TO_SIGMA * float(np.median(off)))
-    for _ in range(_ROUNDS):
-        if good.sum() < fixed.shape[1] + 3:
-            break
-        # All are judged again, by those that are good now: the rough look may have been wrong.
-        near = _near(fixed, good, neighbours)
-        off = np.linalg.norm(shift - _predicted(fixed, shift, near), axis=1)
-        again = off <= max(floor, factor * _TO_SIGMA * float(np.median(off[good])))
-        if (again == good).all():
-            break
-        good = again
-    return np.asarray(good, bool)
-
-
-def _near(points: FloatArray, good: Mask, count: int) -> NDArray[np.intp]:
-    """Rows ``(N, K)`` of the nearest good matches of every match, itself left out."""
-    from scipy.spatial import cKDTree
-
-    rows = np.flatnonzero(good)
-    wanted = min(count, len(rows) - 1)
-    found = rows[cKDTree(points[rows]).query(points, k=wanted + 1)[1]]
-    # Itself goes to the end, and is cut off; where it is not among them, the farthest is.
-    own = found == np.arange(len(points))[:, None]
-    order = np.argsort(own, axis=1, kind="stable")
-    return np.asarray(np.take_along_axis(found, order, axis=1)[:, :wanted])
-
-
-def _predicted(points: FloatArray, shift: FloatArray, near: NDArray[np.intp]) -> FloatArray:
-    """Displacements ``(N, D)`` that affine maps through the neighbours give."""
-    local = points[near] - points[:, None]
-    reach = np.maximum(np.linalg.norm(local, axis=-1).mean(axis=1), 1e-9)
-    terms = np.concatenate([np.ones((*near.shape, 1)), local / reach[:, None, None]], axis=-1)
-    # A little stiffness: neighbours in a line, or all on one side, say little about slopes.
-    stiff = np.diag([0.0, *[0.01 * near.shape[1]] * points.shape[1]])
-    system = terms.transpose(0, 2, 1) @ terms + stiff
-    solved = np.linalg.solve(system, terms.transpose(0, 2, 1) @ shift[near])
-    return np.asarray(solved[:, 0])

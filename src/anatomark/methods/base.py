@@ -123,6 +123,11 @@ class Learner(nn.Module, ABC):
         """Voxels along an axis that a position on the coarsest level of the network stands for."""
         return int(getattr(getattr(self, "network", None), "multiple", 1))
 
+    def grows_evenly(self, shape: tuple[int, ...]) -> bool:
+        """Whether from images of this shape (z, y, x) on a step's memory grows as they do."""
+        del shape
+        return True
+
     def trained_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What a training step works on of an image of this shape (z, y, x)."""
         return shape

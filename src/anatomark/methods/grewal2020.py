@@ -8,6 +8,7 @@ are the same. All of it learns together from pairs that are made from single ima
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Annotated, Any, NamedTuple
 
@@ -103,6 +104,11 @@ class Grewal2020(Matcher):
             dimension, channels, widths=config.widths, described=config.described, norm=config.norm
         )
         self.pairing = Pairing(self.network.features)
+
+    def grows_evenly(self, shape: tuple[int, ...]) -> bool:
+        """Once there are cells for all landmarks, of which every two are compared."""
+        cells = math.prod(-(-n // self.cell) for n in shape)
+        return bool(cells >= self.config.landmarks)
 
     def forward(self, batch: Batch) -> Seen:
         """Landmarks of both images of each pair, and every two of them compared."""

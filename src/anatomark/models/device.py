@@ -14,10 +14,16 @@ from anatomark.errors import UsageError
 Precision = Literal["auto", "bf16", "float32"]
 
 
-def half_precision(wanted: Precision, device: str) -> bool:
-    """Whether to compute in bfloat16: ``auto`` where the device has instructions for it."""
+def half_precision(wanted: Precision, device: str, *, training_dimension: int = 0) -> bool:
+    """Whether to compute in bfloat16: ``auto`` where the device has instructions for it.
+
+    ``training_dimension`` is that of the images of a training. In 3D on a CPU it is not done:
+    torch 2.13 leaves gradients of convolutions over few voxels (2×4×4) unwritten in bfloat16.
+    """
     if wanted != "auto":
         return wanted == "bf16"
+    if device == "cpu" and training_dimension == 3:
+        return False
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":

@@ -43,7 +43,9 @@ def check_kind(image: Image, dimension: int, channels: int) -> None:
     if image.grid.dimension != dimension:
         raise ImageError(
             f"the image is {image.grid.dimension}D, the model is for {dimension}D images",
-            fix="choose another model",
+            fix="give single slices, or choose another model"
+            if dimension == 2
+            else "choose another model",
         )
     if (image.channels or 1) != channels:
         raise ImageError(

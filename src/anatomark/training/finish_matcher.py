@@ -16,6 +16,7 @@ from anatomark.io.files import write_text
 from anatomark.models.conformal import ConfidenceMap, fit_confidence
 from anatomark.models.files import (
     CONFIDENCE,
+    CONFIDENCE_GUIDED,
     WEIGHTS_FILE,
     MatchingModel,
     ModelInfo,
@@ -45,7 +46,7 @@ def finish_matcher(
 ) -> ModelInfo:
     """Write metrics, the model card and, last, the model; ``known`` is as in ``finish``."""
     model = load_matcher(folder / BEST)
-    found = _measured(model, group, device=device, half=half)
+    first, found = _measured(model, group, device=device, half=half)
     cases = {case: one.errors.double().cpu().numpy() for case, one in found.items()}
     metrics = _metrics(cases)
     about = {
@@ -57,34 +58,41 @@ def finish_matcher(
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
     write_text(folder / CARD_FILE, matcher_card(model, about, metrics))
     info, weights = read_weights(folder / BEST)
-    checks = {CONFIDENCE: _confidence(found, cases).to_record()}
+    checks = {CONFIDENCE: _confidence(first).to_record()}
+    if any(one.guided for one in found.values()):
+        guided = {case: one for case, one in found.items() if one.guided}
+        checks[CONFIDENCE_GUIDED] = _confidence(guided).to_record()
     info = info.model_copy(update={"trained": about, "checks": checks})
     save_model(folder / WEIGHTS_FILE, info, weights)
     return info
 
 
-def _measured(model: MatchingModel, group: Group, *, device: str, half: bool) -> dict[str, Matched]:
-    """The matches of each validation case's pair."""
+def _measured(
+    model: MatchingModel, group: Group, *, device: str, half: bool
+) -> tuple[dict[str, Matched], dict[str, Matched]]:
+    """The matches of each validation case's pair: of a first look, and of all that is done."""
     method = placed(model.method, model.recipe.grid.dimension, device)
-    found = {}
+    first, found = {}, {}
     for case in group.validation:
         example = at_least(group.store[case], model.recipe.grid.size)
         batch = collate([example]).batch.to(device)
         batch = replace(batch, images=batch.images.float())
         with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             pair = validation_pair(method, batch, case, group.recipe.augment, model.recipe.seed)
-            found[case] = matched(method, pair)
+            first[case] = matched(method, pair)
+            found[case] = matched(method, pair, again=True)
     model.method.cpu()
-    return found
+    return first, found
 
 
-def _confidence(found: Mapping[str, Matched], errors: Mapping[str, FloatArray]) -> ConfidenceMap:
+def _confidence(found: Mapping[str, Matched]) -> ConfidenceMap:
     """From how sure the method is of a match to the probability that it is right."""
-    sure = [one.sure.double().cpu().numpy() for one in found.values()]
     nothing = np.zeros(0)
-    return fit_confidence(
-        np.concatenate([nothing, *sure]), np.concatenate([nothing, *errors.values()]), RIGHT_VOXELS
+    sure, errors = (
+        np.concatenate([nothing, *(values.double().cpu().numpy() for values in every)])
+        for every in ([one.sure for one in found.values()], [one.errors for one in found.values()])
     )
+    return fit_confidence(sure, errors, RIGHT_VOXELS)
 
 
 def _metrics(cases: Mapping[str, FloatArray]) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def check_memory(
     size = recipe.grid.size[::-1]
     what = f"a batch of {share} images of {'×'.join(map(str, recipe.grid.size))} voxels"
     fix = "lower training.batch, grid.size or the channels of the network"
-    half = half_precision(recipe.training.precision, device)
+    half = half_precision(
+        recipe.training.precision, device, training_dimension=recipe.grid.dimension
+    )
     if device == "cuda":
         try:
             tried = copy.deepcopy(method)  # running statistics must not see a blank image
@@ -59,13 +61,16 @@ def estimated_bytes(
 ) -> float:
     """Bytes that one step keeps for its backward pass, from steps on two smaller images.
 
-    Part of it may not grow with the image: of boxes about landmarks, say.
+    Part of it may not grow with the image: of boxes about landmarks, say, or of the comparison of
+    as many landmarks as a matcher has.
     """
     size = method.trained_shape(recipe.grid.size[::-1])
     # At least two voxels on the coarsest level, or statistics have nothing to count.
     least = max(32, 2 * method.multiple)
     small = tuple(min(n, least) for n in size)
-    larger = (min(size[0], 2 * small[0]), *small[1:])
+    while not method.grows_evenly(small) and small != size:
+        small = _doubled(small, size)
+    larger = _doubled(small, size)
     first, second = (
         # Copies: running statistics must not see blank images. Two, for statistics of one are none.
         _step(copy.deepcopy(method), _blank(recipe, shape, landmarks, 2), half, "cpu") / 2
@@ -75,6 +80,13 @@ def estimated_bytes(
     slope = (second - first) / (after - before) if after > before else first / before
     # The gradients of the largest activations live beside what was kept.
     return 1.5 * share * (first + slope * (whole - before))
+
+
+def _doubled(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape twice as long along the axis that lacks most of ``size``, and no longer than that."""
+    parts = [one / whole for one, whole in zip(shape, size, strict=True)]
+    axis = parts.index(min(parts))
+    return (*shape[:axis], min(2 * shape[axis], size[axis]), *shape[axis + 1 :])
 
 
 def _blank(recipe: Recipe, size: tuple[int, ...], landmarks: int, batch: int) -> Batch:

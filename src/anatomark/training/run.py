@@ -155,7 +155,9 @@ def _trained(
     from anatomark.training.pair_loop import PairLoop
 
     device = best_device(where.device)
-    half = half_precision(recipe.training.precision, device)
+    half = half_precision(
+        recipe.training.precision, device, training_dimension=recipe.grid.dimension
+    )
     method = _ready(recipe, groups, start, where, device)
     digests = {group.domain: look(group) for group in groups}
     known = {}

@@ -204,8 +204,21 @@ def test_a_patient_who_lies_the_other_way_round_is_no_mistake():
     unknown = Measure(float("nan"), 1.0, 1.0)
     assert any(
         "turns by 180°" in t
-        for t in said_of_result((FIXED, other), found.map, unknown, found.pairs)
+        for t in said_of_result((FIXED, other), found.map, found.pull, unknown, found.pairs)
     )
+
+
+def test_grey_values_of_a_strip_tell_nothing():
+    """The same anatomy, in worlds that share a border only: no alarm by what lies there."""
+    far = Affine(np.eye(3), [0.0, 0.0, 0.8 * 40])
+    other = Image(FIXED.array, Grid(GRID.shape, GRID.spacing, origin=[0.0, 0.0, 32.0]))
+    marks = Landmarks(NAMES, SPOTS), Landmarks(NAMES, far(SPOTS))
+    found = register(FIXED, other, Evidence(*marks))
+    still = found.map, found.pull
+    worse = Measure(0.2, 0.1, 0.1)
+    assert not said_of_result((FIXED, other), *still, worse, found.pairs)
+    near = Image(FIXED.array, Grid(GRID.shape, GRID.spacing, origin=[0.0, 0.0, 2.0]))
+    assert "agree less" in said_of_result((FIXED, near), *still, worse, found.pairs)[0]
 
 
 def test_a_mirror_is_said_and_has_no_turn():

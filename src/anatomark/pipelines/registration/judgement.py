@@ -17,6 +17,7 @@ from anatomark.pipelines.registration.evidence import Evidence
 from anatomark.pipelines.registration.measures import Measure
 from anatomark.registration.closed import Kind
 from anatomark.registration.fits import Fit
+from anatomark.registration.itk_images import overlap
 from anatomark.registration.landmarks import Pairs
 from anatomark.registration.overlap import residual_turn_degrees
 from anatomark.registration.parameters import parameters
@@ -27,6 +28,7 @@ _LOOSE = 15.0  # degrees: a turn that is known no better (one standard deviation
 _LOST = 60.0  # degrees: what is known no better is not known
 _WILD = 95.0  # degrees: patients are seldom turned by more from one image to the next
 _TRIED = 30  # names that are tried in exchange for each other
+_ALIKE = 0.5  # of the overlap afterwards that there must be before, to compare grey values
 _LESS = 0.95  # of the mutual information as the files lie: less is no accident of sampling
 _APART = 3.0  # times as far as the points are unsure: no refinement is right about that
 
@@ -87,9 +89,12 @@ def said_of_points(evidence: Evidence, fit: Fit, sd: float) -> tuple[str, ...]:
 
 
 def said_of_result(
-    images: tuple[Image, Image], found: Map, information: Measure, pairs: Pairs
+    images: tuple[Image, Image], found: Map, pull: Map, information: Measure, pairs: Pairs
 ) -> tuple[str, ...]:
-    """What the result gives reason to look at: whose images, how they turn, how they agree."""
+    """What the result gives reason to look at: whose images, how they turn, how they agree.
+
+    ``pull`` is the inverse of ``found``, ``pairs`` are those that were used.
+    """
     said = []
     both = different_patients(*images)
     if both is not None:
@@ -97,18 +102,18 @@ def said_of_result(
             f"the images are of different patients: PatientID {both[0]} and {both[1]}; "
             "a DICOM registration, which links them, is written only if it is asked for"
         )
-    less = information.after < _LESS * information.before
+    told = _comparable(images, pull)
     if isinstance(found, Affine) and np.linalg.det(found.matrix) < 0:
         said.append("the map mirrors the image: are names of left and right exchanged?")
     elif isinstance(found, Affine):
         turned = residual_turn_degrees(found, Affine.identity(found.dimension))
         # Somebody may have lain the other way round: then the grey values agree better.
-        if turned > _WILD and not information.after > information.before:
+        if turned > _WILD and not (told and information.after > information.before):
             said.append(
                 f"the map turns by {turned:.0f}°, which images of one patient seldom are: are "
                 f"names exchanged, or points in the wrong frame?{_exchanged(pairs)}"
             )
-    if less:
+    if told and information.after < _LESS * information.before:
         said.append(
             f"grey values agree less than as the files lie: mutual information "
             f"{information.after:.4f} nats, it was {information.before:.4f}"
@@ -127,6 +132,12 @@ def farther_than_unsure(pairs: Pairs, push: Map, fit: Fit, sd: float) -> str:
     if after <= max(_APART * sd * np.sqrt(pairs.dimension), fit.rms_mm):
         return ""
     return f"took the points {after:.2f} {pairs.unit} apart (RMS), which were {fit.rms_mm:.2f}"
+
+
+def _comparable(images: tuple[Image, Image], pull: Map) -> bool:
+    """Whether mutual information before can be compared: not that of a strip at a border."""
+    before = overlap(*images, Affine.identity(pull.dimension))
+    return before >= _ALIKE * overlap(*images, pull)
 
 
 def _exchanged(pairs: Pairs) -> str:

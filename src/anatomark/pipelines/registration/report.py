@@ -211,7 +211,7 @@ def summary_rows(record: Mapping[str, Any]) -> list[list[str]]:
         if record[key] is not None:
             values = (record[key][k] for k in ("before", "points", "after"))
             rows.append([name, *(_number(v, digits) for v in values)])
-    where = f"expected error of the points' map, {expected['where']}"
+    where = f"expected error, {expected['where']}"
     rows += [
         [f"{where}, mean ({unit})", "–", _number(expected["mean"], 2), "–"],
         [f"{where}, largest ({unit})", "–", _number(expected["largest"], 2), "–"],

@@ -132,7 +132,7 @@ def register(
     shared = information(images, regions, maps, pull, view=settings.view)
     said = (
         *evidence.unpaired(), *said_of_points(evidence, fit, sd), *_said_of(bent), *loss,
-        *said_of_result(images, push, shared, used),
+        *said_of_result(images, push, pull, shared, used),
     )  # fmt: skip
     return Registered(
         fixed, moving, plan, evidence, pairs, fit, push, pull, warped, fill, bent.results,

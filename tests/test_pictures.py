@@ -267,3 +267,40 @@ def test_a_radius_is_a_ring_in_the_unit_of_the_image(dimension):
     assert "ring" in figure._supxlabel.get_text()
     assert draw(image, points)._supxlabel is None
     plt.close("all")
+
+
+@pytest.mark.parametrize("wide", range(40, 56, 3))
+def test_the_letter_of_laterality_is_no_other_letter(wide):
+    """At the resolution of the file an L has its foot, on black as on white, wherever it falls."""
+    grid = Grid((20, 40, wide), (2.0, 2.0, 2.0))
+    for value in (0, 100):
+        array = np.full(grid.shape, value, np.int16)
+        array[0, 0, :2] = 0, 100  # for a window
+        figure = draw(Image(array, grid), None)
+        figure.set_dpi(pictures.DOTS)
+        axes = figure.axes[0]
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        [letter] = [text for text in axes.texts if text.get_text() == "L"]
+        box = letter.get_window_extent()
+        seen = np.asarray(canvas.buffer_rgba())[..., 0]
+        high = seen.shape[0]
+        part = seen[round(high - box.y1) : round(high - box.y0), round(box.x0) : round(box.x1)]
+        bright = part > 200
+        rows = bright.sum(axis=1)[bright.any(axis=1)]
+        assert len(rows) >= 9
+        if value == 0:
+            assert rows[-1] >= 2 * np.median(rows[: len(rows) // 2])
+        else:  # its outline tells it from a white image
+            assert (part < 60).sum() > 15
+
+
+def test_words_on_an_image_are_told_from_what_is_drawn_in_amber():
+    figure = draw(bright_spot()[0], None)
+    for axes in figure.axes[:3]:
+        assert len(axes.texts) == 5
+        for text in axes.texts:
+            assert text.get_color() == "#ffffff"
+            assert text.get_path_effects()

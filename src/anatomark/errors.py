@@ -66,6 +66,10 @@ class RegistrationError(AnatomarkError):
     """Points, surfaces or images that cannot be brought onto each other, with the reason."""
 
 
+class NoOverlapError(RegistrationError):
+    """Images that do not meet under a map: there is nothing of them to compare."""
+
+
 class CohortError(AnatomarkError):
     """A cohort that is not sound; ``problems`` lists everything that was found, not the first."""
 

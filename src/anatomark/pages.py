@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _STYLE = """
 :root { color-scheme: light dark;
-  --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #59636e; }
+  --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #59636e; --shade: #0004; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --paper: #14181d; --line: #3d444d; --soft: #9aa5b1; }
+  :root { --ink: #e6edf3; --paper: #14181d; --line: #3d444d; --soft: #9aa5b1; --shade: #fff4; }
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -27,10 +27,18 @@ h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-
 h3 { font-size: 1.05rem; margin-top: 1.6rem; }
 p.soft, figcaption { color: var(--soft); }
 figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; border-radius: 4px; background: #fff; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; }
+img { max-width: 100%; height: auto; border-radius: 4px; background: #fff;
+  border: 1px solid var(--line); box-sizing: border-box; }
+.scroll { overflow-x: auto; max-width: 100%; } table { border-collapse: collapse; }
+/* Where a table goes on beyond the edge, a shadow says so: bars are hidden on small screens. */
+.scroll { background:
+  linear-gradient(90deg, var(--paper) 40%, transparent) 0 0 / 2rem 100% no-repeat local,
+  linear-gradient(270deg, var(--paper) 40%, transparent) 100% 0 / 2rem 100% no-repeat local,
+  linear-gradient(90deg, var(--shade), transparent) 0 0 / .8rem 100% no-repeat scroll,
+  linear-gradient(270deg, var(--shade), transparent) 100% 0 / .8rem 100% no-repeat scroll; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+@media (max-width: 40rem) { table { font-size: .85rem; } th, td { padding-right: .6rem; } }
 """
 
 
@@ -62,7 +70,9 @@ class Page:
         body = [list(row) for row in rows]
         numeric = [_are_numbers([row[k] for row in body]) for k in range(len(headers))]
         lines = [_row(headers, numeric, "th"), *(_row(row, numeric, "td") for row in body)]
-        self._parts.append(f'<div class="scroll"><table>{"".join(lines)}</table></div>')
+        self._parts.append(
+            f'<div class="scroll" tabindex="0"><table>{"".join(lines)}</table></div>'
+        )
 
     def picture(self, figure: Figure, caption: str) -> None:
         """Add a figure, with a caption that also describes it to those who cannot see it."""

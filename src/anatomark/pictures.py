@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.path import Path as MplPath
 
 MARK, OUTLINE = "#ffb000", "#000000"  # amber on black: clear on grey for every kind of sight
+WORDS = "#ffffff"  # of what is written on an image: on grey, and on what is drawn in amber
 DOUBT = "#ff5fa2"  # pink, and a dot in the open middle, so that colour is not all that tells
 PICTURE_SUFFIXES = (".png", ".jpg", ".svg", ".pdf")
 _WINDOW = (1.0, 99.5)  # percentiles shown as black and white
@@ -313,9 +314,6 @@ def draw_plane(
     mark: bool = True,
 ) -> None:
     """Draw the plane of a volume through a world point, with orientation letters and a scale."""
-    from matplotlib import patheffects
-
-    halo = [patheffects.withStroke(linewidth=1.5, foreground=OUTLINE)]
     shown, extent = cut(image, plane, point_mm)
     axes.imshow(shown, cmap="gray", vmin=window[0], vmax=window[1], extent=extent)
     if mark:
@@ -329,34 +327,32 @@ def draw_plane(
     places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))
     aligned = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
     for letter, (x, y), (ha, va) in zip(plane.letters, places, aligned, strict=True):
+        # Large and bold: of a small L the foot is lost in some places, and it reads I.
         axes.text(
-            x,
-            y,
-            letter,
-            transform=axes.transAxes,
-            ha=ha,
-            va=va,
-            fontsize=6,
-            color=MARK,
-            path_effects=halo,
-        )
+            x, y, letter, transform=axes.transAxes, ha=ha, va=va, fontsize=9.5, weight="bold",
+            color=WORDS, path_effects=_halo(2.6),
+        )  # fmt: skip
+
+
+def _halo(width: float) -> list[Any]:
+    from matplotlib import patheffects
+
+    return [patheffects.withStroke(linewidth=width, foreground=OUTLINE)]
 
 
 def _scale_bar(axes: Axes, extent: Extent, unit: str) -> None:
     """A bar of a round length, a sixth to a third of the width, in the lower left corner."""
-    from matplotlib import patheffects
-
     left, right, bottom, top = extent
     wanted = (right - left) / 3
     power = 10.0 ** np.floor(np.log10(wanted))
     length = float(max(step * power for step in (1, 2, 5) if step * power <= wanted))
     x, y = left + 0.05 * (right - left), bottom + 0.06 * (top - bottom)
-    axes.plot([x, x + length], [y, y], color=OUTLINE, linewidth=3, solid_capstyle="butt")
-    axes.plot([x, x + length], [y, y], color=MARK, linewidth=1.2, solid_capstyle="butt")
+    axes.plot([x, x + length], [y, y], color=OUTLINE, linewidth=3.6, solid_capstyle="butt")
+    axes.plot([x, x + length], [y, y], color=WORDS, linewidth=1.6, solid_capstyle="butt")
     label = f"{length:g} {unit}"
     axes.text(
-        x, y + 0.03 * (top - bottom), label, fontsize=5.5, color=MARK, va="bottom",
-        path_effects=[patheffects.withStroke(linewidth=1.5, foreground=OUTLINE)],
+        x, y + 0.03 * (top - bottom), label, fontsize=7, color=WORDS, va="bottom",
+        path_effects=_halo(2.0),
     )  # fmt: skip
 
 

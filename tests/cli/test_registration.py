@@ -110,11 +110,20 @@ def bad(here, kind):
     elif kind == "flip":
         # A Slicer file without its frame, or with the wrong one.
         write_landmarks(Landmarks(NAMES, SPOTS * [-1, -1, 1]), here / "bad.mrk.json")
+    elif kind == "three":
+        write_landmarks(Landmarks(NAMES[:3], moving[:3]), here / "bad.mrk.json")
+    elif kind == "case":
+        write_landmarks(Landmarks(["A", "B ", "_c", "d"], moving), here / "bad.mrk.json")
+    elif kind in {"unit", "frame"}:
+        columns = "name,x,y,z" if kind == "unit" else "name,x_mm,y_mm,z_mm"
+        rows = [f"{n},{x},{y},{z}" for n, (x, y, z) in zip(NAMES, moving, strict=True)]
+        (here / "bad.csv").write_text("\n".join([columns, *rows]))
     elif kind == "pairs":
         write_matches(Matches(SPOTS[:2], moving[:2]), here / "bad.csv")
     elif kind == "flat":
         flat = Image(clouds((30, 40)), Grid((30, 40), [1.0, 1.0]))
         write_image(flat, here / "bad.nrrd")
+        write_image(flat.with_array(np.ones((30, 40), np.uint8)), here / "mask.nrrd")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,22 @@ def bad(here, kind):
         ("names", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json"], "only the fixed image has c, d"),
         ("flip", [*IMAGES, "--fixed-landmarks", "bad.mrk.json", *LANDMARKS[2:]], "RAS read as LPS"),
         ("pairs", [*IMAGES, "--pairs", "bad.csv"], "2 pairs of points do not fix a rigid map"),
-        ("flat", [*IMAGES[:4], "bad.nrrd", *LANDMARKS], "the moving one 2D"),
+        ("flat", [*IMAGES[:4], "bad.nrrd", *LANDMARKS], "register two volumes, or two flat images"),
+        ("flat", [*IMAGES, *LANDMARKS, "--fixed-mask", "mask.nrrd"], "take a mask of this image"),
+        ("", [*IMAGES, *LANDMARKS, "--threshold", "-3"],
+         "error: threshold must be positive, it is -3; say --threshold …"),
+        ("", [*IMAGES, *LANDMARKS, "--refine", "rigid", "--around", "-3"],
+         "error: around must be positive, it is -3; say --around …"),
+        ("", [*IMAGES, *LANDMARKS, "--smoothing", "2"], "smoothing is that of a tps"),
+        ("", [*IMAGES, *LANDMARKS, "--around", "25"], "around is about grey values"),
+        ("three", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json", "--transform", "tps"],
+         "which needs 4 (shared: a, b, c; only the fixed image has d); add 1 or more, or fit"),
+        ("case", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json"],
+         "same name in both, as it may be with 'a' and 'A', 'b' and 'B ', 'c' and '_c'"),
+        ("unit", [*IMAGES, *LANDMARKS[:3], "bad.csv"], "x_mm or x_px, or say --moving-unit …"),
+        ("frame", [*IMAGES, *LANDMARKS[:3], "bad.csv"], "or say --moving-frame 'LPS'"),
+        ("", [*IMAGES, "--pairs", "p.csv", "--fixed-unit", "mm"], "are those of landmark files"),
+        ("", [*IMAGES, "--pairs", "p.csv", "--fixed-spacing", "-1"], "--fixed-spacing must be pos"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_in_one_line(here, capsys, kind, words, says):
@@ -176,3 +200,72 @@ def test_pairs_of_a_matcher_register(here, monkeypatch):
     record = json.loads((here / "out" / "report.json").read_text())
     np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
     assert record["points"]["sources"] == ["matches of sift"]
+
+
+def test_frame_and_unit_of_files_that_do_not_say(here):
+    moving = PUSH.inverse()(SPOTS) * [-1, -1, 1]  # RAS
+    rows = [f"{n},{x},{y},{z}" for n, (x, y, z) in zip(NAMES, moving, strict=True)]
+    (here / "m.csv").write_text("\n".join(["name,x,y,z", *rows]))
+    words = [*IMAGES, *LANDMARKS[:3], "m.csv", "--no-picture", *OUT]
+    assert main([*words, "--moving-frame", "RAS", "--moving-unit", "mm"]) == 0
+    record = json.loads((here / "out" / "report.json").read_text())
+    np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
+
+
+def test_two_pictures_of_different_pixel_size(here):
+    whole = np.clip(clouds((80, 90), 1) * 40 + 128, 0, 255).astype(np.uint8)
+    write_image(Image(whole, Grid(whole.shape, unit="px")), here / "a.png")
+    half = np.ascontiguousarray(whole[::2, ::2])
+    write_image(Image(half, Grid(half.shape, unit="px")), here / "b.png")
+    spots = np.random.default_rng(0).uniform(4, 18, (12, 2))
+    write_matches(Matches(spots, spots), here / "pairs.csv")  # mm: every second pixel is one
+    words = ["register", "--fixed", "a.png", "--moving", "b.png", "--pairs", "pairs.csv", *OUT]
+    assert main([*words, "--fixed-spacing", "0.25", "--moving-spacing", "0.5"]) == 0
+    warped = read_image("out/warped.png", spacing=0.25)
+    assert (warped.array[:78:2, :88:2] == whole[:78:2, :88:2]).all()
+
+
+def test_a_refinement_that_is_undone_is_in_the_last_line(here, capsys, monkeypatch):
+    from anatomark.pipelines.registration import refining
+    from anatomark.registration.results import Registration, Stage
+
+    def far(*_, start, pairs, **__):
+        stage = Stage("rigid", 0.1, 0.2, True, 3, "")
+        off = Affine(np.eye(3), [20.0, 0, 0])
+        return Registration(Affine(PUSH.matrix, off(PUSH.offset[None])[0]), 0.1, 0.2, (stage,))
+
+    monkeypatch.setattr(refining, "refine", far)
+    words = [*IMAGES, *LANDMARKS, "--refine", "rigid", "--no-picture", *OUT]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    last = "turned by 90.0°; refinement by grey values (rigid) undone; out/report.html"
+    assert told.out.strip().endswith(last)
+    assert "took the points 20.00 mm apart" in told.err
+    assert main([*words, "--overwrite", "--keep-refined"]) == 0
+    assert "; refined by grey values (rigid); out" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_no_full_disk(here, capsys):
+    assert main([*IMAGES, *LANDMARKS, "--no-picture", "--out", "/proc/ro"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be written" in told
+    assert "choose another folder, or one that you may write to" in told
+    assert "space" not in told
+
+
+def test_a_map_of_few_pairs_is_said_last(here, capsys):
+    rng = np.random.default_rng(0)
+    fixed = GRID.to_world(rng.uniform(2, 14, (120, 3)))
+    moving = PUSH.inverse()(GRID.to_world(rng.uniform(2, 14, (120, 3))))
+    moving[:26] = PUSH.inverse()(fixed[:26])
+    write_matches(Matches(fixed, moving), here / "pairs.csv")
+    words = [*IMAGES, "--pairs", "pairs.csv", "--threshold", "1", "--no-picture", *OUT]
+    assert main(words) == 0
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told[-1].startswith("warning: the map is not to be trusted: only 2")
+    page = (here / "out" / "report.html").read_text()
+    assert page.count("<tr>") < 30 + 20  # of 120 points
+    assert "all are in report.json" in page
+    assert "mm off the fit" in page
+    record = json.loads((here / "out" / "report.json").read_text())
+    assert len(record["landmarks"]) == 120

@@ -14,7 +14,7 @@ from anatomark import Affine, Grid, Image, Landmarks, read_image, read_landmarks
 from anatomark.correspondence import Matches
 from anatomark.errors import RegistrationError
 from anatomark.io.images.reading import write_image
-from anatomark.pipelines.registration import run
+from anatomark.pipelines.registration import refining
 from anatomark.pipelines.registration.evidence import Evidence, detected
 from anatomark.pipelines.registration.files import names_for, write_registered
 from anatomark.pipelines.registration.report import to_record
@@ -103,7 +103,7 @@ def test_a_spline_is_in_the_files_what_it_is_in_the_image(tmp_path, to_sitk):
 
 
 def test_without_elastix_a_bspline_follows_intensity_and_says_so(monkeypatch, tmp_path, to_sitk):
-    monkeypatch.setattr(run, "has_elastix", lambda: False)
+    monkeypatch.setattr(refining, "has_elastix", lambda: False)
     told = []
     found = register(
         FIXED, MOVING, Evidence(*MARKS), plan=Plan(transform="bspline", settings=QUICK),
@@ -239,3 +239,44 @@ def test_a_volume_is_drawn_in_three_planes(tmp_path):
     assert any("not here" in t.get_text() for t in before.texts)
     assert not any("not here" in t.get_text() for t in after.texts)
     write_image(found.warped, tmp_path / "a.nii.gz")
+
+
+def test_the_points_are_drawn_where_they_are():
+    """Crosses and circles in the planes that they are near to, before where the files say."""
+    from anatomark.pipelines.registration.overlay import draw_overlay
+
+    shift = np.array([4.0, 0.0, 0.0])
+    moving = Landmarks(NAMES, SPOTS + shift)
+    found = register(FIXED, FIXED, Evidence(MARKS[0], moving))
+    figure = draw_overlay(found)
+    middle = SPOTS[np.linalg.norm(SPOTS - SPOTS.mean(0), axis=1).argmin()]
+    for number, axes in enumerate(figure.axes[:2]):  # axial: x and y, edges before and after
+        black, crosses, ring, circles = axes.collections[-4:]
+        np.testing.assert_array_equal(black.get_offsets(), crosses.get_offsets())
+        np.testing.assert_array_equal(ring.get_offsets(), circles.get_offsets())
+        off = np.linalg.norm(np.asarray(crosses.get_offsets()) - middle[:2], axis=1)
+        assert off.min() < 1e-9
+        lying = middle + shift if number == 0 else middle
+        off = np.linalg.norm(np.asarray(circles.get_offsets()) - lying[:2], axis=1)
+        assert off.min() < 1e-6
+        height = [
+            SPOTS[np.linalg.norm(SPOTS[:, :2] - spot, axis=1).argmin(), 2] - middle[2]
+            for spot in np.asarray(crosses.get_offsets())
+        ]
+        corners = FIXED.grid.corners()[:, 2]
+        assert np.abs(height).max() < 0.02 * np.ptp(corners) + 2.0
+        assert len(height) < len(SPOTS)
+
+
+def test_pictures_show_only_pairs_that_are_used():
+    from anatomark.pipelines.registration.overlay import draw_overlay
+
+    fixed = flat()
+    moving = fixed.with_array(np.roll(fixed.array, (4, 7), axis=(0, 1)))
+    spots = np.random.default_rng(0).uniform(10, 50, (12, 2))
+    ends = spots + np.array([7.0, 4.0])
+    ends[0] = [50.0, 12.0]
+    found = register(fixed, moving, Evidence(matches=Matches(spots, ends, unit="px")))
+    assert not found.fit.inliers[0]
+    crosses = draw_overlay(found).axes[1].collections[-3]
+    np.testing.assert_allclose(crosses.get_offsets(), spots[1:])

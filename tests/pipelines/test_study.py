@@ -9,7 +9,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from anatomark import Affine, Grid, Image, Landmarks, Sample
-from anatomark.errors import RegistrationError
+from anatomark.errors import NoOverlapError, RegistrationError
+from anatomark.pipelines.registration import study
 from anatomark.pipelines.registration.study import (
     Attempt,
     Share,
@@ -136,3 +137,19 @@ def test_what_a_pair_needs():
     bare = Sample("us", image)
     with pytest.raises(RegistrationError, match="one: the fixed image has no mask"):
         gland_pair("one", bare, bare)
+
+
+def test_only_images_that_do_not_meet_stay_as_they_were(pair, monkeypatch):
+    """By the kind of the error: its words may change."""
+
+    def fails(fault):
+        def refine(*_, **__):
+            raise fault
+
+        monkeypatch.setattr(study, "refine", refine)
+
+    fails(NoOverlapError("nothing in common"))
+    assert refined(pair, pair.truth, region=None) == pair.error(pair.truth)
+    fails(RegistrationError("the masks do not overlap with sense"))
+    with pytest.raises(RegistrationError, match="with sense"):
+        refined(pair, pair.truth, region=None)

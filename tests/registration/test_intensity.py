@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from anatomark.data import Image, Landmarks
-from anatomark.errors import RegistrationError
+from anatomark.errors import NoOverlapError, RegistrationError
 from anatomark.geometry import Grid
 from anatomark.io.transforms.itk_transforms import to_sitk
 from anatomark.maps import Affine, ThinPlate
@@ -74,7 +74,7 @@ def test_it_goes_on_from_a_map_of_landmarks_that_are_a_little_off():
     names = ("a", "b", "c", "d")
     some = ASKED[:4]
     start = fit_landmarks(Landmarks(names, some + noise), Landmarks(names, far(PUSH(some)))).map
-    with pytest.raises(RegistrationError, match="the images do not overlap: 0.0% of the fixed"):
+    with pytest.raises(NoOverlapError, match="the images do not overlap: 0.0% of the fixed"):
         refine(FIXED, moving, settings=SMALL)
     result = refine(FIXED, moving, start=start, stages=["rigid"], settings=SMALL)
     before, after = (

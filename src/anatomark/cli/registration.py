@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,6 +17,7 @@ from anatomark.cli.commands import (
     Command,
     Device,
     FixedSpacing,
+    Frame,
     MovingSpacing,
     Overwrite,
     Spacing,
@@ -35,8 +40,14 @@ class _Sources(NamedTuple):
     moving_model: str | None
     pairs: Path | None
     matcher: str | None
+    frames: tuple[Frame | None, Frame | None] = (None, None)
+    units: tuple[Literal["mm", "px"] | None, Literal["mm", "px"] | None] = (None, None)
 
     def check(self) -> None:
+        if self.fixed_landmarks is None and any((*self.frames, *self.units)):
+            raise UsageError(
+                "frame and unit are those of landmark files", fix="leave them away, or give files"
+            )
         if (self.fixed_landmarks is None) != (self.moving_landmarks is None):
             lacking = "fixed" if self.fixed_landmarks is None else "moving"
             raise UsageError(
@@ -98,6 +109,9 @@ def register(
         float | None,
         typer.Option(metavar="MM", help="Compare grey values only so near to the points."),
     ] = None,
+    keep_refined: Annotated[
+        bool, typer.Option("--keep-refined", help="Even if it takes the points far apart.")
+    ] = False,
     fixed_mask: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where the fixed image counts.")
     ] = None,
@@ -108,6 +122,26 @@ def register(
     spacing: Spacing = None,
     fixed_spacing: FixedSpacing = None,
     moving_spacing: MovingSpacing = None,
+    fixed_series: Annotated[
+        str | None, typer.Option(help="Which DICOM series of the fixed folder.")
+    ] = None,
+    moving_series: Annotated[str | None, typer.Option(help="Which of the moving one.")] = None,
+    fixed_frame: Annotated[
+        Frame | None, typer.Option(help="Frame of the fixed points, if the file does not say.")
+    ] = None,
+    moving_frame: Annotated[
+        Frame | None, typer.Option(help="Frame of the moving points, likewise.")
+    ] = None,
+    fixed_unit: Annotated[
+        Literal["mm", "px"] | None, typer.Option(help="Unit of the fixed points, likewise.")
+    ] = None,
+    moving_unit: Annotated[
+        Literal["mm", "px"] | None, typer.Option(help="Unit of the moving points, likewise.")
+    ] = None,
+    different_patients: Annotated[
+        bool,
+        typer.Option("--different-patients", help="Link two PatientIDs in registration.dcm."),
+    ] = False,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -118,24 +152,30 @@ def register(
 
     from anatomark.models.device import keep_freed_memory
     from anatomark.pipelines.registration.files import check_folder, names_for, write_registered
-    from anatomark.pipelines.registration.run import Plan
+    from anatomark.pipelines.registration.plan import Plan
     from anatomark.pipelines.registration.run import register as run
     from anatomark.registration.itk_images import check_images
 
     mpl.use("agg")
     keep_freed_memory()
-    sources = _Sources(fixed_landmarks, moving_landmarks, model, moving_model, pairs, matcher)
+    sources = _Sources(
+        fixed_landmarks, moving_landmarks, model, moving_model, pairs, matcher,
+        frames=(fixed_frame, moving_frame), units=(fixed_unit, moving_unit),
+    )  # fmt: skip
     sources.check()
     plan = Plan(
         transform=transform, refine=refine, robust=robust, threshold=threshold,
-        smoothing=smoothing, around=around,
+        smoothing=smoothing, around=around, keep_refined=keep_refined,
     )  # fmt: skip
     given = _given(fixed=fixed, moving=moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     with console.Progress("reading") as bar:
         sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
-        images, masks = _read(given, sizes, grey=grey)
+        images, masks = _read(given, sizes, (fixed_series, moving_series), grey=grey)
         _named((fixed, moving), lambda: check_images(*images, *masks))
-        names = names_for(*images, (fixed, moving), picture=picture, plan=plan)
+        names = names_for(
+            *images, (fixed, moving), picture=picture, plan=plan,
+            patients_differ=different_patients,
+        )  # fmt: skip
         paths = [*given.values(), *(p for p in (fixed_landmarks, moving_landmarks, pairs) if p)]
         check_folder(out, names, paths, overwrite=overwrite)
         evidence = _evidence(sources, images, (fixed, moving), device, bar)
@@ -153,13 +193,18 @@ def _given(**paths: Path | None) -> dict[str, Path]:
 
 
 def _read(
-    given: dict[str, Path], sizes: tuple[Any, Any], *, grey: bool
+    given: dict[str, Path],
+    sizes: tuple[Any, Any],
+    series: tuple[str | None, str | None],
+    *,
+    grey: bool,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     from anatomark.io.images.reading import read_image, read_mask
 
     images, masks = [], []
-    for name, size in zip(("fixed", "moving"), sizes, strict=True):
-        images.append(read_image(given[name], spacing=size, grey=grey))
+    for name, size, chosen in zip(("fixed", "moving"), sizes, series, strict=True):
+        with _of_side(name):
+            images.append(read_image(given[name], spacing=size, series=chosen, grey=grey))
         path = given.get(f"{name}_mask")
         masks.append(None if path is None else read_mask(path, spacing=size))
         if masks[-1] is not None and not (masks[-1].array > 0).any():
@@ -175,8 +220,14 @@ def _evidence(
     grids = {"fixed_grid": images[0].grid, "moving_grid": images[1].grid}
     found = points.Evidence()
     if sources.fixed_landmarks is not None and sources.moving_landmarks is not None:
+        marks = []
         ends = (sources.fixed_landmarks, sources.moving_landmarks)
-        found = points.landmarks_of_files(*ends, **grids)
+        for name, path, image, frame, unit in zip(
+            ("fixed", "moving"), ends, images, sources.frames, sources.units, strict=True
+        ):
+            with _of_side(name):
+                marks.append(points.landmarks_of_file(path, image.grid, frame=frame, unit=unit))
+        found = points.Evidence(marks[0], marks[1], sources=("landmark files",))
     elif sources.model is not None:
         found = _detected(sources, images, paths, device, bar)
     if sources.pairs is not None:
@@ -203,6 +254,27 @@ def _detected(
     return detected((first, second), *images, paths=paths, progress=bar.stage)
 
 
+@contextmanager
+def _of_side(name: str) -> Iterator[None]:
+    """Advice on one image's files, and warnings, name the option of this command that is meant."""
+
+    def mended(text: str) -> str:
+        text = text.replace("--series (series=)", "--series").replace(
+            "--series", f"--{name}-series"
+        )
+        return re.sub(r"\b(frame|unit)=", rf"{name}_\1=", text)
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        try:
+            yield
+        except AnatomarkError as fault:
+            fault.fix = None if fault.fix is None else mended(fault.fix)
+            raise
+    for one in said:
+        warnings.warn(type(one.message)(mended(str(one.message))), stacklevel=1)
+
+
 def _named(paths: tuple[Path, Path], work: Any) -> Any:
     """Errors of two images name both of them."""
     try:
@@ -213,7 +285,7 @@ def _named(paths: tuple[Path, Path], work: Any) -> Any:
 
 
 def _say(record: Any, out: Path, *, as_json: bool) -> None:
-    from anatomark.pipelines.registration.report import summary_rows
+    from anatomark.pipelines.registration.report import refinement_words, summary_rows
 
     if as_json:
         console.say_json({"written": str(out), **record})
@@ -226,8 +298,11 @@ def _say(record: Any, out: Path, *, as_json: bool) -> None:
     console.say(
         f"{transform['kind']} map by {points['used']} of {counted(points['count'], 'point')}"
         + ("" if turned is None else f", turned by {turned:.1f}°")
+        + (f"; {refined}" if (refined := refinement_words(record)) else "")
         + f"; {out / 'report.html'}"
     )
+    for text in record["doubts"]:  # at the end, where it is not overlooked
+        console.say_warning(f"the map is not to be trusted: {text}")
 
 
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,7 +124,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise WriteError(
             f"cannot be written: {reason_of(fault)}",
             path=target,
-            fix="choose another folder or free some space",
+            fix="free some space"
+            if fault.errno in {errno.ENOSPC, errno.EDQUOT}
+            else "choose another folder, or one that you may write to",
         ) from fault
     finally:
         if temporary is not None:

@@ -8,7 +8,7 @@ two images the source is the **moving** and the target the **fixed** one, so tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from anatomark.geometry import FloatArray
 from anatomark.maps import Map, ThinPlate
 from anatomark.registration.closed import Kind
-from anatomark.registration.parameters import change
+from anatomark.registration.parameters import change, normal, pseudo_inverse
 
 # Covariance (M, D, D) of where a map takes source points (M, D).
 Uncertainty = Callable[[FloatArray], FloatArray]
@@ -91,6 +91,34 @@ class SmallChanges:
         """Covariance ``(M, D, D)`` of mapped source points ``(M, D)``."""
         slope = change(self.kind, self.matrix, points_mm - self.centre_mm)
         return np.asarray(slope @ self.covariance @ slope.transpose(0, 2, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """Uncertainty of a map of which nothing tells how far it is off: NaN everywhere."""
+
+    def __call__(self, points_mm: FloatArray) -> FloatArray:
+        """NaN ``(M, D, D)`` for points ``(M, D)``."""
+        return np.full((*points_mm.shape, points_mm.shape[1]), np.nan)
+
+
+def no_surer_than(fit: Fit, sd_mm: float, weights: FloatArray | None = None) -> Fit:
+    """The fit, with an expected error that is at least that of points off by ``sd_mm`` an axis.
+
+    Residuals are small where few points leave little to spare, and where pairs were chosen because
+    theirs are: on a grid of voxels even 0. ``weights`` ``(N,)`` are those of the fit. Only a map
+    with few parameters is changed, and one without an expected error stays without.
+    """
+    known = fit.uncertainty
+    if not isinstance(known, SmallChanges) or not np.isfinite(known.covariance).all():
+        return fit
+    kept = fit.inliers
+    share = np.ones(int(kept.sum())) if weights is None else weights[kept]
+    slope = change(known.kind, known.matrix, fit.source_mm[kept] - known.centre_mm)
+    least = pseudo_inverse(normal(slope, share / share.mean())) * sd_mm**2
+    if np.trace(known.covariance) >= np.trace(least):
+        return fit
+    return replace(fit, uncertainty=replace(known, covariance=least))
 
 
 @dataclass(frozen=True, eq=False)

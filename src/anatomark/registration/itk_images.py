@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.data import Image
-from anatomark.errors import RegistrationError
+from anatomark.errors import NoOverlapError, RegistrationError
 from anatomark.field_of_view import field_of_view
 from anatomark.geometry import Grid
 from anatomark.io.transforms.itk_files import simpleitk
@@ -100,7 +100,9 @@ def check_images(
         raise RegistrationError(
             f"the fixed image is {fixed.grid.dimension}D in {fixed.grid.unit}, "
             f"the moving one {moving.grid.dimension}D in {moving.grid.unit}",
-            fix="give both their spacing",
+            fix="give both their spacing"
+            if fixed.grid.dimension == moving.grid.dimension
+            else "register two volumes, or two flat images",
         )
     for side, mask in (("fixed", fixed_mask), ("moving", moving_mask)):
         if mask is not None and not (mask.array > 0).any():
@@ -114,7 +116,7 @@ def check_overlap(
     share = overlap(fixed, moving, pull, fixed_mask, moving_mask)
     if share < _LEAST_OVERLAP:
         what = "image" if fixed_mask is None else "mask"
-        raise RegistrationError(
+        raise NoOverlapError(
             f"the images do not overlap: {share:.1%} of the fixed {what} lies in the moving one",
             fix="start from landmarks, or check the origins (and frames) of both",
         )

@@ -263,11 +263,33 @@ def _check_enough(pairs: Pairs, kind: Transform, fixed: Landmarks, moving: Landm
         if (alone := _seen(one) - _seen(other))
     ]
     said = "; ".join([f"shared: {_listed(set(pairs.names))}", *only])
+    simpler = " or fit a rigid map" if len(pairs) >= least_pairs("rigid", fixed.dimension) else ""
+    fix = f"add {least - len(pairs)} or more,{simpler}" if simpler else "add points to both"
+    if len(only) == 2:
+        fix = "rename landmarks so that the same place has the same name in both"
+        alike = names_alike(fixed, moving)
+        fix += f", as it may be with {alike}" if alike else ""
+        fix += f",{simpler}" if simpler else ""
     raise RegistrationError(
         f"{len(pairs)} shared landmarks do not fix a map of kind {kind!r} in {fixed.dimension}D, "
-        f"which needs {least} ({said})",
-        fix="rename landmarks so that the same place has the same name in both",
-    )
+        f"which needs {least} ({said})", fix=fix,
+    )  # fmt: skip
+
+
+def names_alike(fixed: Landmarks, moving: Landmarks) -> str:
+    """Names that only one side has and that differ in case or signs alone, for a message.
+
+    ``Apex`` and ``apex`` may be one place, and may not: they are named, not matched.
+    """
+    one, other = _seen(fixed) - _seen(moving), _seen(moving) - _seen(fixed)
+    found = [(a, b) for a in sorted(one) for b in sorted(other) if _plain(a) == _plain(b)]
+    said = ", ".join(f"{a!r} and {b!r}" for a, b in found[:_LISTED])
+    return said + (", …" if len(found) > _LISTED else "")
+
+
+def _plain(name: str) -> str:
+    """The letters and digits of a name; the name itself where it has none."""
+    return "".join(c for c in name.casefold() if c.isalnum()) or name
 
 
 def _seen(landmarks: Landmarks) -> set[str]:

@@ -48,7 +48,7 @@ def _explanation(points: FloatArray, grid: Grid) -> str:
     if grid.dimension == 3 and _share_inside(points * flip, grid) >= _ENOUGH:
         return (
             "with x and y negated they would lie inside: they are RAS read as LPS, or the "
-            "reverse, so say which frame they are in"
+            "reverse; mend the frame that the file names, or that was said of it"
         )
     if _share_inside(grid.to_world(points), grid) >= _ENOUGH:
         return "as voxel indices they would lie inside: convert them to world coordinates"

@@ -13,7 +13,11 @@ from scipy.spatial.transform import Rotation
 from anatomark import Affine, Image, Landmarks, read_image, write_landmarks
 from anatomark.cli.app import main
 from anatomark.errors import WriteError
-from anatomark.io.dicom.registration import can_register, write_spatial_registration
+from anatomark.io.dicom.registration import (
+    can_register,
+    different_patients,
+    write_spatial_registration,
+)
 
 TURN = Rotation.from_rotvec([0.1, -0.2, 0.3]).as_matrix()
 
@@ -89,6 +93,29 @@ def test_it_needs_two_volumes_with_frames(series, tmp_path):
     assert not (tmp_path / "r.dcm").exists()
 
 
+def test_two_patients_are_not_linked_unless_it_is_said(tmp_path, write_series, stored_volume):
+    ids = {"one": {"PatientID": "7"}, "same": {"PatientID": "7"}, "other": {"PatientID": "8"},
+           "none": {"PatientID": ""}, "here": {"PatientID": "7", "IssuerOfPatientID": "A"},
+           "there": {"PatientID": "7", "IssuerOfPatientID": "B"}}  # fmt: skip
+    images = {}
+    for number, (name, whose) in enumerate(ids.items()):
+        write_series(tmp_path / name, stored_volume, FrameOfReferenceUID=f"1.2.{number}",
+                     StudyInstanceUID="1.9.1", series=number + 1, **whose)  # fmt: skip
+        images[name] = read_image(tmp_path / name)
+    assert different_patients(images["one"], images["same"]) is None
+    assert different_patients(images["one"], images["none"]) is None  # nobody knows
+    assert different_patients(images["one"], images["here"]) is None
+    assert different_patients(images["here"], images["there"]) == ("7 (A)", "7 (B)")
+    assert different_patients(images["one"], images["other"]) == ("7", "8")
+    assert different_patients(images["one"], Image(stored_volume, images["one"].grid)) is None
+    still, path = Affine(TURN, np.zeros(3)), tmp_path / "r.dcm"
+    with pytest.raises(WriteError, match="different patients: PatientID 7 and 8"):
+        write_spatial_registration(still, images["one"], images["other"], path)
+    assert not path.exists()
+    write_spatial_registration(still, images["one"], images["other"], path, patients_differ=True)
+    assert pydicom.dcmread(path).PatientID == "7"
+
+
 def test_dicom_series_get_a_dicom_registration(tmp_path, monkeypatch, write_series):
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(6, 14, 16)), 2)
     volume = (500 + 900 * noise).astype(np.uint16)
@@ -120,3 +147,26 @@ def test_dicom_series_get_a_dicom_registration(tmp_path, monkeypatch, write_seri
     # No matrix says what a spline does, and the old one is not that of the new report.
     assert main([*words, "--refine", "bspline", "--overwrite", "--out", "out"]) == 0
     assert not (tmp_path / "out" / "registration.dcm").exists()
+
+
+def test_series_are_chosen_and_patients_are_told_apart(tmp_path, monkeypatch, write_series, capsys):
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(6, 14, 16)), 2)
+    volume = (500 + 900 * noise).astype(np.uint16)
+    monkeypatch.chdir(tmp_path)
+    for name, number, patient in (("f", 3, "7"), ("m/one", 4, "8"), ("m/two", 5, "8")):
+        write_series(tmp_path / name, volume, series=number, FrameOfReferenceUID=f"1.2.{number}",
+                     StudyInstanceUID="1.9", PatientID=patient)  # fmt: skip
+    spots = np.array([[-18.0, 31.0, 101.0], [-14.0, 36.0, 108.0], [-16.0, 33.0, 103.0]])
+    write_landmarks(Landmarks(["a", "b", "c"], spots), "f.mrk.json")
+    write_landmarks(Landmarks(["a", "b", "c"], spots), "m.mrk.json")
+    words = ["register", "--fixed", "f", "--moving", "m", "--fixed-landmarks", "f.mrk.json",
+             "--moving-landmarks", "m.mrk.json", "--no-picture", "--out", "out"]  # fmt: skip
+    assert main(words) == 2
+    assert "choose one with --moving-series: 4:" in capsys.readouterr().err
+    words += ["--moving-series", "5"]
+    assert main(words) == 0
+    assert "different patients: PatientID 7 and 8" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "registration.dcm").exists()
+    assert main([*words, "--overwrite", "--different-patients"]) == 0
+    item = pydicom.dcmread(tmp_path / "out" / "registration.dcm").RegistrationSequence[1]
+    assert item.FrameOfReferenceUID == "1.2.5"

@@ -15,8 +15,8 @@ import numpy as np
 
 from anatomark import __version__
 from anatomark.data import Image
-from anatomark.errors import WriteError
-from anatomark.io.dicom.headers import dicom_errors
+from anatomark.errors import ImageError, WriteError
+from anatomark.io.dicom.headers import dicom_errors, text
 from anatomark.io.files import writing
 from anatomark.maps import Affine
 
@@ -45,6 +45,40 @@ def can_register(fixed: Image, moving: Image) -> bool:
     return known and frames[0] != frames[1]
 
 
+def different_patients(fixed: Image, moving: Image) -> tuple[str, str] | None:
+    """The PatientID of each image, where both files state one and these differ.
+
+    Images are read without whose they are: the first file of each is looked at again.
+    """
+    known = [_patient(image) for image in (fixed, moving)]
+    (one, its_issuer), (other, other_issuer) = known
+    if not (one and other):
+        return None
+    if one == other and (its_issuer == other_issuer or not (its_issuer and other_issuer)):
+        return None
+    if one == other:  # the same number of two hospitals
+        return f"{one} ({its_issuer})", f"{other} ({other_issuer})"
+    return one, other
+
+
+def _patient(image: Image) -> tuple[str, str]:
+    """PatientID and its issuer; empty where the file has none, or is not there any more."""
+    import pydicom
+
+    if not image.meta.get("series_uid") or not image.meta.get("source_files"):
+        return "", ""
+    source = Path(image.meta["source_files"][0])
+    tags = ["PatientID", "IssuerOfPatientID", "SpecificCharacterSet"]
+    try:
+        with dicom_errors(source):
+            header = pydicom.dcmread(
+                source, stop_before_pixels=True, force=True, specific_tags=tags
+            )
+            return text(header, "PatientID"), text(header, "IssuerOfPatientID")
+    except ImageError:
+        return "", ""
+
+
 def write_spatial_registration(
     push: Affine,
     fixed: Image,
@@ -52,17 +86,25 @@ def write_spatial_registration(
     path: str | os.PathLike[str],
     *,
     how: str = "by points",
+    patients_differ: bool = False,
 ) -> None:
     """Write the map that ``push``es moving points onto fixed ones (LPS mm) as a REG object.
 
     Patient and study are those of the fixed image, whose files are looked at again; ``how`` is
-    the description of the content.
+    the description of the content. Images of different patients are refused unless
+    ``patients_differ``: the file would put one's images among the other's.
     """
     if not can_register(fixed, moving):
         raise WriteError(
             "a spatial registration needs two DICOM volumes with frames of reference that differ",
             path=path,
         )
+    both = None if patients_differ else different_patients(fixed, moving)
+    if both is not None:
+        raise WriteError(
+            f"the images are of different patients: PatientID {both[0]} and {both[1]}", path=path,
+            fix="say patients_differ=True if they may be linked all the same",
+        )  # fmt: skip
     dataset = _about(fixed)
     dataset.ContentDescription = how
     still = Affine.identity(3)

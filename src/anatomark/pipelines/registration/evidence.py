@@ -12,12 +12,13 @@ import numpy as np
 from anatomark.correspondence import Matches
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError, RegistrationError
-from anatomark.geometry import Grid
+from anatomark.geometry import Grid, Unit
 from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
 from anatomark.io.landmarks.formats import read_landmarks
 from anatomark.io.landmarks.matches import read_matches
-from anatomark.registration.landmarks import Pairs, landmark_pairs, match_pairs
+from anatomark.io.landmarks.parsing import Frame
+from anatomark.registration.landmarks import Pairs, landmark_pairs, match_pairs, names_alike
 from anatomark.registration.placing import check_placed
 from anatomark.registration.results import Progress
 
@@ -61,10 +62,14 @@ class Evidence:
         if self.fixed is None or self.moving is None:
             return ()
         seen = [_seen(side) for side in (self.fixed, self.moving)]
-        return tuple(
+        said = [
             f"only the {side} image has {_listed(alone)}; left out"
             for side, alone in (("fixed", seen[0] - seen[1]), ("moving", seen[1] - seen[0]))
             if alone
+        ]
+        alike = names_alike(self.fixed, self.moving)
+        return (
+            (*said, f"names differ a little: {alike}; are they one place?") if alike else (*said,)
         )
 
     def also(self, other: Evidence) -> Evidence:
@@ -86,16 +91,16 @@ def _listed(names: set[str]) -> str:
     )
 
 
-def landmarks_of_files(
-    fixed: AnyPath, moving: AnyPath, *, fixed_grid: Grid, moving_grid: Grid
-) -> Evidence:
-    """Landmarks that stand in two files; refused where most lie far outside of their image."""
-    sides = []
-    for path, grid in ((fixed, fixed_grid), (moving, moving_grid)):
-        marks = read_landmarks(path, grid=grid)
-        check_placed(marks, grid, path=path)
-        sides.append(marks)
-    return Evidence(sides[0], sides[1], sources=("landmark files",))
+def landmarks_of_file(
+    path: AnyPath, grid: Grid, *, frame: Frame | None = None, unit: Unit | None = None
+) -> Landmarks:
+    """Landmarks of a file; refused where most lie far outside of their image.
+
+    ``frame`` and ``unit`` are those of a file that does not say.
+    """
+    marks = read_landmarks(path, grid=grid, frame=frame, unit=unit)
+    check_placed(marks, grid, path=path)
+    return marks
 
 
 def pairs_of_file(path: AnyPath, *, fixed_grid: Grid, moving_grid: Grid) -> Evidence:

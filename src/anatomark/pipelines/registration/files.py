@@ -13,7 +13,11 @@ import numpy as np
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import UsageError
-from anatomark.io.dicom.registration import can_register, write_spatial_registration
+from anatomark.io.dicom.registration import (
+    can_register,
+    different_patients,
+    write_spatial_registration,
+)
 from anatomark.io.files import check_free, suffix_of, write_text
 from anatomark.io.images.reading import write_image
 from anatomark.io.landmarks.formats import write_landmarks
@@ -22,8 +26,9 @@ from anatomark.maps import Affine
 from anatomark.pictures import save_picture
 from anatomark.pipelines.registration.evidence import used_points
 from anatomark.pipelines.registration.overlay import draw_overlay
+from anatomark.pipelines.registration.plan import Plan
 from anatomark.pipelines.registration.report import page_of, to_record
-from anatomark.pipelines.registration.run import Plan, Registered
+from anatomark.pipelines.registration.run import Registered
 from anatomark.registration.results import Progress
 
 REPORT_FILE, PAGE_FILE, OVERLAY_FILE = "report.json", "report.html", "overlay.png"
@@ -61,12 +66,14 @@ def names_for(
     *,
     picture: bool = True,
     plan: Plan | None = None,
+    patients_differ: bool = False,
 ) -> Names:
     """Names of the files: volumes as NIfTI, pictures as PNG, points as Slicer's where it can.
 
     A PNG has no place in the world: it is written where both images, at ``paths``, were of such
     files; any other flat image becomes NRRD, which keeps it. Two DICOM volumes get a DICOM
-    registration, where ``plan`` makes a map that such a file can hold.
+    registration, where ``plan`` makes a map that such a file can hold; those of different patients
+    only if ``patients_differ`` says that they may be linked.
     """
     warped = "warped.nii.gz"
     if fixed.grid.dimension == 2:
@@ -80,7 +87,8 @@ def names_for(
     )
     return Names(
         warped, (f"fixed.{kind}", f"moving.{kind}", f"moved.{kind}"), picture,
-        plain and can_register(fixed, moving),
+        plain and can_register(fixed, moving)
+        and (patients_differ or different_patients(fixed, moving) is None),
     )  # fmt: skip
 
 
@@ -115,10 +123,12 @@ def write_registered(
         write_transform(found.pull.inverse(), folder / name, direction="image")
     tell("writing", 0.3)
     if names.dicom and isinstance(found.map, Affine):
-        how = "points" if found.plan.refine == "none" else "points and grey values"
+        kept = any(stage.kept for r in found.refinements for stage in r.stages)
+        how = "points and grey values" if kept else "points"
         write_spatial_registration(
-            found.map, found.fixed, found.moving, folder / DICOM_FILE, how=f"by {how}"
-        )
+            found.map, found.fixed, found.moving, folder / DICOM_FILE, how=f"by {how}",
+            patients_differ=True,  # or ``names`` would not have it
+        )  # fmt: skip
     write_image(found.warped, folder / names.warped)
     _write_points(found, folder, names, record)
     tell("drawing", 0.0)

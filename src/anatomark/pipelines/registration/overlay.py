@@ -1,7 +1,9 @@
 """Pictures of a registration: edges of the moving image and squares of it on the fixed one.
 
 What the files say is on the left, what was found on the right. A volume is cut along the
-anatomical planes through the middle of its points; a flat image is shown whole, along its axes.
+anatomical planes through the point in the middle of those that are used, so that there is one to be
+seen; a flat image is shown whole, along its axes. Points of the fixed image are crosses, those of
+the moving one circles, in the planes that they are near to.
 """
 
 from __future__ import annotations
@@ -14,9 +16,17 @@ from numpy.typing import NDArray
 
 from anatomark.data import Image
 from anatomark.frames import Extent
-from anatomark.geometry import Grid
+from anatomark.geometry import FloatArray, Grid
 from anatomark.maps import Affine, Map
-from anatomark.pictures import Plane, draw_plane, plane_grid, planes_worth_showing, window_of
+from anatomark.pictures import (
+    OUTLINE,
+    WORDS,
+    Plane,
+    draw_plane,
+    plane_grid,
+    planes_worth_showing,
+    window_of,
+)
 from anatomark.pipelines.registration.run import Registered
 from anatomark.sampling import resample
 
@@ -29,6 +39,8 @@ _SMOOTH = 0.012  # of the longest side: edges of structures, not of speckle
 _STRONG = 0.92  # quantile of the gradients that an edge begins with
 _WEAK = 0.8
 _SQUARES = 8  # along the longest side
+_NEAR = 0.02  # of the extent across a plane: so near a point is drawn in it
+_MANY = 40  # points beyond which they are drawn small
 _COLUMNS = ("edges, before", "edges, after", "squares, before", "squares, after")
 
 
@@ -73,6 +85,7 @@ def _legend(found: Registered) -> str:
     said = ["amber: edges of the moving image on the fixed one"]
     said += ["blue: fixed mask"] if found.fixed_mask is not None else []
     said += ["pink: moving mask"] if found.moving_mask is not None else []
+    said += ["crosses: fixed points, circles: moving ones"]
     return "; ".join([*said, "thin frames: squares of the moving image"])
 
 
@@ -83,9 +96,19 @@ def _views(found: Registered) -> list[_View]:
         (left, top), (width, height) = -grid.spacing / 2, grid.extent
         extent = (float(left), float(left + width), float(top + height), float(top))
         return [_View(grid, extent, None)]
-    middle = found.pairs.fixed_mm[found.fit.inliers].mean(axis=0)
-    middle = middle if grid.contains(middle) else grid.centre
+    middle = _central(found)
     return [_View(*plane_grid(grid, plane, middle), plane) for plane in planes_worth_showing(grid)]
+
+
+def _central(found: Registered) -> FloatArray:
+    """The used point of the fixed image that is nearest to the middle of them."""
+    grid = found.fixed.grid
+    points = found.pairs.fixed_mm[found.fit.inliers]
+    inside = points[grid.contains(points)]
+    if not len(inside):
+        return grid.centre
+    away = np.linalg.norm(inside - points.mean(axis=0), axis=1)
+    return np.asarray(inside[away.argmin()])
 
 
 def _row(all_axes: Any, view: _View, found: Registered, pulls: tuple[Map, Map]) -> None:
@@ -100,11 +123,12 @@ def _row(all_axes: Any, view: _View, found: Registered, pulls: tuple[Map, Map]) 
             (_edges if number < 2 else _squares)(axes, values, view, other)
         else:
             axes.text(
-                0.5, 0.9, "the moving image is not here", transform=axes.transAxes, ha="center",
+                0.5, 0.83, "the moving image is not here", transform=axes.transAxes, ha="center",
                 fontsize=7, color=EDGES,
             )  # fmt: skip
         if number < 2:
             _outlines(axes, found, view, pulls[number])
+        _points(axes, found, view, after=number % 2 == 1)
     if view.plane is not None:
         all_axes.ravel()[0].set_ylabel(view.plane.name, fontsize=9)
 
@@ -163,6 +187,38 @@ def _outlines(axes: Axes, found: Registered, view: _View, pull: Map) -> None:
                 for a, b, n in ((left, right, values.shape[1]), (top, bottom, values.shape[0]))
             )
             axes.contour(across, down, values, levels=[0.5], colors=[colour], linewidths=1.1)
+
+
+def _points(axes: Axes, found: Registered, view: _View, *, after: bool) -> None:
+    """Fixed points as crosses and moving ones as circles, as they lie or where the map takes them.
+
+    Only pairs that were used, and of those what is near the plane.
+    """
+    used = found.fit.inliers
+    moving = (found.moved if after else found.pairs.moving_mm)[used]
+    small = int(used.sum()) > _MANY
+    for points, marker in ((found.pairs.fixed_mm[used], "+"), (moving, "o")):
+        spots = _spots(points, found.fixed.grid, view)
+        left, right, bottom, top = view.extent
+        low, high = (min(left, right), min(bottom, top)), (max(left, right), max(bottom, top))
+        spots = spots[((spots >= low) & (spots <= high)).all(axis=1)]
+        for colour, width in ((OUTLINE, 2.4), (WORDS, 1.0)):
+            drawn = axes.scatter(
+                spots[:, 0], spots[:, 1], s=12 if small else 45, marker=marker, color=colour,
+                linewidths=width / 2 if small else width,
+            )  # fmt: skip
+            if marker == "o":
+                drawn.set_facecolor("none")
+
+
+def _spots(points: FloatArray, grid: Grid, view: _View) -> FloatArray:
+    """Where points ``(N, D)`` are in the axes of a view, ``(K, 2)``; those far from it are not."""
+    if view.plane is None:
+        return np.asarray(grid.to_index(points) * grid.spacing)
+    plane, corners = view.plane, grid.corners()
+    reach = _NEAR * float(np.ptp(corners[:, plane.normal])) + float(view.grid.spacing[2])
+    away = np.abs(points[:, plane.normal] - view.grid.origin[plane.normal])
+    return np.asarray(points[away <= reach][:, [plane.right, plane.down]])
 
 
 def _squares(axes: Axes, values: NDArray[Any], view: _View, window: tuple[float, float]) -> None:

@@ -23,7 +23,7 @@ DIRECTION = (
     "resample the moving image"
 )
 _LIBRARIES = ("numpy", "scipy", "torch", "SimpleITK", "itk-elastix")
-_ROWS = 60  # points that the page lists
+_ROWS = 30  # points that the page lists
 
 
 def to_record(
@@ -43,8 +43,10 @@ def to_record(
             {"name": s.name, "before": s.before, "after": s.after, "kept": s.kept}
             for r in found.refinements for s in r.stages
         ],
+        "refinement": _refinement(found),
         "flags": {k: list(v) for k, v in found.evidence.flags.items()},
-        "fill": found.fill, "warnings": list(found.warnings), "files": list(files),
+        "fill": found.fill, "doubts": list(found.doubts), "warnings": list(found.warnings),
+        "files": list(files),
     }  # fmt: skip
 
 
@@ -65,13 +67,33 @@ def _transform(found: Registered) -> dict[str, Any]:
         "frame": "LPS", "matrix": None, "turn_degrees": None, "volume_ratio": None,
     }  # fmt: skip
     if isinstance(found.map, Affine):
-        still = Affine.identity(found.map.dimension)
+        still, ratio = Affine.identity(found.map.dimension), float(np.linalg.det(found.map.matrix))
         record.update(
             matrix=found.map.homogeneous.tolist(),
-            turn_degrees=residual_turn_degrees(found.map, still),
-            volume_ratio=float(np.linalg.det(found.map.matrix)),
+            turn_degrees=residual_turn_degrees(found.map, still) if ratio > 0 else None,
+            volume_ratio=ratio,
         )
     return record
+
+
+def _refinement(found: Registered) -> dict[str, Any]:
+    """Which stages of grey values are in the map, which are not, and why they were undone."""
+    stages = [stage for result in found.refinements for stage in result.stages]
+    return {
+        "kept": [stage.name for stage in stages if stage.kept],
+        "left_out": [stage.name for stage in stages if not stage.kept],
+        "undone": list(found.undone),
+    }
+
+
+def refinement_words(record: Mapping[str, Any]) -> str:
+    """What became of the refinement, for one line; empty where none was asked for."""
+    kept, out = record["refinement"]["kept"], record["refinement"]["left_out"]
+    said = [f"refined by grey values ({', '.join(kept)})"] if kept else []
+    if out:
+        why = "undone" if record["refinement"]["undone"] else "left out"
+        said.append(f"refinement by grey values ({', '.join(out)}) {why}")
+    return ", ".join(said)
 
 
 def _points(found: Registered) -> dict[str, Any]:
@@ -90,7 +112,7 @@ def _landmarks(found: Registered) -> list[dict[str, Any]]:
     lying = np.linalg.norm(pairs.moving_mm - pairs.fixed_mm, axis=1)
     expected = fit.expected_error_mm(pairs.moving_mm)
     moved, left = found.moved, found.residuals
-    flags = found.evidence.flags
+    flags, unit = found.evidence.flags, pairs.unit
     return [
         {
             "name": name, "fixed": pairs.fixed_mm[i].tolist(),
@@ -101,7 +123,7 @@ def _landmarks(found: Registered) -> list[dict[str, Any]]:
             "flags": [
                 f"{side}: {flag}" for side in ("fixed", "moving")
                 for flag in flags.get(f"{side} {name}", ())
-            ],
+            ] + ([] if fit.inliers[i] else [f"{fit.distances_mm[i]:.1f} {unit} off the fit"]),
         }
         for i, name in enumerate(pairs.names)
     ]  # fmt: skip
@@ -113,7 +135,7 @@ def _errors(found: Registered) -> dict[str, Any]:
         "rms": found.rms, "fit_rms": found.fit.rms_mm, "largest": float(found.residuals.max()),
         "misfit": found.fit.misfit,
         "expected": {
-            "what": "target error of the fit of points alone, root of the expected square",
+            "what": "target error of the map of the points alone, root of the expected square",
             "where": "fixed image" if found.fixed_mask is None else "fixed mask",
             "mean": float(expected.mean()), "largest": float(expected.max()),
         },
@@ -136,23 +158,43 @@ def page_of(record: Mapping[str, Any], overlay: Figure | None) -> Page:
         lead=f"{given.get('moving', 'moving')} onto {given.get('fixed', 'fixed')}; "
         f"anatomark {record['anatomark']}",
     )
+    for text in record["doubts"]:
+        page.text(f"This map is not to be trusted: {text}.")
     for text in record["warnings"]:
         page.text(f"Warning: {text}.")
     page.table(["", "before", "points", "at the end"], list(summary_rows(record)))
     page.text(
         "Before: as the files lie. Expected error: how far the map of the points is off, by what "
-        "is known of them; it knows nothing of anatomy that bends, nor of what grey values mended."
+        "is known of them; it knows nothing of anatomy that bends, nor of what grey values mended "
+        "or spoiled: of a B-spline it says nothing."
     )
+    if words := refinement_words(record):
+        page.text(f"{words[0].upper()}{words[1:]}.")
     if overlay is not None:
         page.heading("On each other")
         page.picture(overlay, "Edges and squares of the moving image on the fixed one.")
     page.heading("Points")
     page.text(f"{'; '.join(record['points']['sources'])}. Lengths in {unit}.")
-    page.table(["point", "before", "fit", "at the end", "expected", "used", "flags"], _rows(record))
-    if len(record["landmarks"]) > _ROWS:
-        page.text(f"The {_ROWS} largest of {len(record['landmarks'])}; all are in report.json.")
+    page.table(
+        ["point", "before", "fit", "at the end", "expected (map)", "used", "flags"], _rows(record)
+    )
+    page.text(_about_points(len(record["landmarks"])))
     _transform_section(page, record)
     return page
+
+
+def _about_points(count: int) -> str:
+    said = (
+        "Before, fit and at the end: how far the moving point is from the fixed one. Expected "
+        "(map): how far the map of the points is off there; a point that was placed badly lies "
+        "farther away than that."
+    )
+    if count > _ROWS:
+        said += (
+            f" Those that are not used and those that lie farthest apart are shown, {_ROWS} of "
+            f"{count}; all are in report.json."
+        )
+    return said
 
 
 def summary_rows(record: Mapping[str, Any]) -> list[list[str]]:
@@ -178,15 +220,26 @@ def summary_rows(record: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _rows(record: Mapping[str, Any]) -> list[list[str]]:
-    largest = sorted(record["landmarks"], key=lambda one: -one["residual"])[:_ROWS]
-    chosen = {one["name"] for one in largest}
+    """Pairs that are not used first, then the others, the largest residual of each on top.
+
+    Of many, each kind has half of the rows, and what the other leaves.
+    """
+    parts = [
+        sorted(
+            (one for one in record["landmarks"] if one["used"] == used),
+            key=lambda one: -one["residual"],
+        )
+        for used in (False, True)
+    ]
+    unused = parts[0][: max(_ROWS // 2, _ROWS - len(parts[1]))]
+    shown = [*unused, *parts[1][: _ROWS - len(unused)]]
     return [
         [
             one["name"], *(_number(one[key], 2) for key in (
                 "apart_before", "fit_residual", "residual", "expected_error",
             )), "yes" if one["used"] else "no", "; ".join(one["flags"]),
         ]
-        for one in record["landmarks"] if one["name"] in chosen
+        for one in shown
     ]  # fmt: skip
 
 
@@ -197,9 +250,10 @@ def _transform_section(page: Page, record: Mapping[str, Any]) -> None:
     if transform["matrix"] is not None:
         rows = [[f"{value:.6f}" for value in row] for row in transform["matrix"]]
         page.table([*"xyz"[: len(rows) - 1], "shift"], rows[:-1])
+        turned = transform["turn_degrees"]
         page.text(
-            f"It turns by {transform['turn_degrees']:.2f}° and makes volumes "
-            f"{transform['volume_ratio']:.3f} times as large."
+            ("It mirrors the image" if turned is None else f"It turns by {turned:.2f}°")
+            + f" and makes volumes {abs(transform['volume_ratio']):.3f} times as large."
         )
     if record["stages"]:
         page.heading("Refinement")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from anatomark.data import Image, Landmarks, Sample
-from anatomark.errors import RegistrationError
+from anatomark.errors import NoOverlapError, RegistrationError
 from anatomark.geometry import FloatArray
 from anatomark.maps import Affine, Map
 from anatomark.registration.icp import icp
@@ -168,9 +168,7 @@ def refined(
             pair.fixed.image, pair.moving.image, start=start, stages=["rigid"],
             fixed_mask=region, settings=settings,
         )  # fmt: skip
-    except RegistrationError as fault:
-        if "do not overlap" not in str(fault):
-            raise
+    except NoOverlapError:
         return pair.error(start)
     return pair.error(found.map)
 

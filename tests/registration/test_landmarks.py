@@ -127,3 +127,26 @@ def test_points_in_the_other_frame_are_noticed():
         check_placed(Landmarks(("a",), [[9e3, 9e3, 9e3]]), grid)
     with pytest.raises(LandmarkError, match="in px, the image in mm"):
         check_placed(Landmarks(("a",), [[1.0, 2.0, 3.0]], unit="px"), grid)
+
+
+def test_wrong_pairs_of_a_map_that_bends_are_told_by_their_neighbours():
+    """One affine map would throw away what bends; neighbours throw away what is wrong."""
+    rng = np.random.default_rng(4)
+    fixed = rng.uniform(0, 200, (300, 2))
+    moving = fixed + np.stack([12 * np.sin(fixed[:, 1] / 25), 8 * np.cos(fixed[:, 0] / 30)], 1)
+    wrong = rng.choice(300, 40, replace=False)
+    moving[wrong] = rng.uniform(0, 200, (40, 2))
+    good = ~np.isin(np.arange(300), wrong)
+    matches = Matches(fixed, moving)
+    bent = fit_matches(matches, "tps", threshold_mm=4.0, smoothing=1e-3)
+    assert bent.inliers[good].mean() > 0.95
+    assert bent.inliers[wrong].mean() < 0.1
+    one = fit_matches(matches, "tps", robust="ransac", threshold_mm=4.0, smoothing=1e-3)
+    assert one.inliers[good].mean() < 0.8
+    with pytest.raises(RegistrationError, match="threshold"):
+        fit_matches(matches, "tps")
+    straight = fit_matches(
+        Matches(fixed, np.where(good[:, None], fixed @ [[0, 1], [-1, 0]] + 5, moving)),
+        "rigid", robust="smooth", threshold_mm=4.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(straight.map.matrix, [[0, 1], [-1, 0]], atol=1e-6)

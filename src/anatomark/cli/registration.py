@@ -97,8 +97,11 @@ def register(
         typer.Option(help="Refine by grey values, up to this stage."),
     ] = "none",
     robust: Annotated[
-        Literal["no", "ransac", "reweighted"] | None,
-        typer.Option(help="Look for wrong pairs; ransac where there are matches, else no."),
+        Literal["no", "ransac", "smooth", "reweighted"] | None,
+        typer.Option(
+            help="Look for wrong pairs: ransac (one map) where there are matches, smooth (their "
+            "neighbours) for a tps of them, else no."
+        ),
     ] = None,
     threshold: Annotated[
         float | None,

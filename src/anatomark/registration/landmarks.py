@@ -18,12 +18,13 @@ from anatomark.geometry import FloatArray, Unit
 from anatomark.registration.checks import least_pairs
 from anatomark.registration.closed import Kind
 from anatomark.registration.fits import Fit
+from anatomark.registration.neighbours import Mask, agreeing
 from anatomark.registration.points import fit_points
 from anatomark.registration.robust import fit_reweighted, fit_robust
 from anatomark.registration.splines import fit_thin_plate
 
 Transform = Literal["rigid", "similarity", "affine", "tps"]
-Robust = Literal["no", "ransac", "reweighted"]
+Robust = Literal["no", "ransac", "smooth", "reweighted"]
 
 TRANSFORMS: tuple[Transform, ...] = ("rigid", "similarity", "affine", "tps")
 _LISTED = 8
@@ -155,16 +156,21 @@ def fit_matches(
     matches: Matches,
     kind: Transform = "rigid",
     *,
-    robust: Robust = "ransac",
+    robust: Robust | None = None,
     threshold_mm: float | None = None,
     smoothing: float = 0.0,
     seed: int = 0,
 ) -> Fit:
-    """Fit of matches, each with its confidence as weight; see ``fit_pairs``."""
+    """Fit of matches, each with its confidence as weight; see ``fit_pairs`` and ``robust_for``."""
     return fit_pairs(
-        match_pairs(matches), kind, robust=robust, threshold_mm=threshold_mm,
+        match_pairs(matches), kind, robust=robust or robust_for(kind), threshold_mm=threshold_mm,
         smoothing=smoothing, seed=seed,
     )  # fmt: skip
+
+
+def robust_for(kind: Transform) -> Robust:
+    """How wrong ones are found among matches: for a map that bends, by their neighbours."""
+    return "smooth" if kind == "tps" else "ransac"
 
 
 def fit_pairs(
@@ -178,9 +184,10 @@ def fit_pairs(
 ) -> Fit:
     """The map that pushes the moving points onto the fixed ones.
 
-    ``robust="ransac"`` needs ``threshold_mm``, in the unit of the pairs. A thin-plate spline
-    (``"tps"``) is made from fixed to moving, and the fit is its inverse: an image asks for that
-    direction, once a voxel. Wrong pairs are looked for with an affine map before it.
+    ``robust="ransac"``, pairs that agree on one map, and ``"smooth"``, those that agree with their
+    neighbours, need ``threshold_mm``, in the unit of the pairs. A thin-plate spline (``"tps"``) is
+    made from fixed to moving, and the fit is its inverse: an image asks for that direction, once a
+    voxel. ``ransac`` and ``reweighted`` look for wrong pairs with an affine map before it.
     """
     if kind not in TRANSFORMS:
         raise RegistrationError(
@@ -204,11 +211,12 @@ def _parametric(
         )  # fmt: skip
     if robust == "reweighted":
         return fit_reweighted(pairs.moving_mm, pairs.fixed_mm, kind, weights=pairs.weights)
-    if threshold_mm is None:
-        raise RegistrationError(
-            "looking for pairs that agree needs the distance within which they do",
-            fix="give threshold_mm, or use robust='reweighted'",
-        )
+    threshold_mm = _known_threshold(threshold_mm)
+    if robust == "smooth":
+        good = _like_neighbours(pairs, threshold_mm)
+        every = np.ones(len(pairs)) if pairs.weights is None else pairs.weights
+        weights = np.where(good, every, 0.0)
+        return _parametric(replace(pairs, weights=weights), kind, "no", threshold_mm, seed)
     return fit_robust(
         pairs.moving_mm, pairs.fixed_mm, kind, threshold_mm=threshold_mm, weights=pairs.weights,
         source_covariance_mm2=pairs.moving_covariance_mm2,
@@ -216,11 +224,28 @@ def _parametric(
     )  # fmt: skip
 
 
+def _known_threshold(threshold_mm: float | None) -> float:
+    if threshold_mm is None:
+        raise RegistrationError(
+            "looking for pairs that agree needs the distance within which they do",
+            fix="give threshold_mm, or use robust='reweighted'",
+        )
+    return threshold_mm
+
+
+def _like_neighbours(pairs: Pairs, threshold_mm: float) -> Mask:
+    if len(pairs) < pairs.dimension + 3:  # too few to judge
+        return np.ones(len(pairs), bool)
+    return agreeing(pairs.fixed_mm, pairs.moving_mm, floor=threshold_mm)
+
+
 def _spline(
     pairs: Pairs, robust: Robust, threshold_mm: float | None, smoothing: float, seed: int
 ) -> Fit:
     kept = np.ones(len(pairs), bool)
-    if robust != "no":
+    if robust == "smooth":
+        kept = _like_neighbours(pairs, _known_threshold(threshold_mm))
+    elif robust != "no":
         kept = _parametric(pairs, "affine", robust, threshold_mm, seed).inliers
     fixed, moving = pairs.fixed_covariance_mm2, pairs.moving_covariance_mm2
     fit = fit_thin_plate(

@@ -37,7 +37,13 @@ from anatomark.registration.checks import least_pairs
 from anatomark.registration.fits import Fit, Unknown, no_surer_than
 from anatomark.registration.intensity import Settings
 from anatomark.registration.itk_images import check_images, check_overlap
-from anatomark.registration.landmarks import Pairs, Robust, fit_landmarks, fit_pairs
+from anatomark.registration.landmarks import (
+    Pairs,
+    Robust,
+    fit_landmarks,
+    fit_pairs,
+    robust_for,
+)
 from anatomark.registration.results import Progress, Registration
 from anatomark.sampling import resample
 
@@ -169,7 +175,9 @@ def fit_evidence(evidence: Evidence, plan: Plan, grids: tuple[Grid, Grid]) -> tu
     threshold = threshold_of(plan, grids)
     pairs = evidence.pairs(sd_mm=threshold / 3)
     _check_units(pairs, grids)
-    robust: Robust = plan.robust or ("no" if evidence.matches is None else "ransac")
+    robust: Robust = plan.robust or (
+        "no" if evidence.matches is None else robust_for(plan.points_kind)
+    )
     if evidence.matches is None and evidence.fixed is not None and evidence.moving is not None:
         # This one knows the names that do not match.
         fit = fit_landmarks(

@@ -330,11 +330,12 @@ def draw_plane(
         # Large and bold: of a small L the foot is lost in some places, and it reads I.
         axes.text(
             x, y, letter, transform=axes.transAxes, ha=ha, va=va, fontsize=9.5, weight="bold",
-            color=WORDS, path_effects=_halo(2.6),
+            color=WORDS, path_effects=halo(2.6),
         )  # fmt: skip
 
 
-def _halo(width: float) -> list[Any]:
+def halo(width: float) -> list[Any]:
+    """A dark line around words, so that they can be read on any grey."""
     from matplotlib import patheffects
 
     return [patheffects.withStroke(linewidth=width, foreground=OUTLINE)]
@@ -352,7 +353,7 @@ def _scale_bar(axes: Axes, extent: Extent, unit: str) -> None:
     label = f"{length:g} {unit}"
     axes.text(
         x, y + 0.03 * (top - bottom), label, fontsize=7, color=WORDS, va="bottom",
-        path_effects=_halo(2.0),
+        path_effects=halo(2.0),
     )  # fmt: skip
 
 

@@ -71,8 +71,7 @@ def test_misled_landmarks_find_their_partners_and_all_lie_to_a_tenth():
     assert len(again) > 0.9 * 300  # … the second finds nearly all of them,
     assert again.max() < 0.5
     assert np.median(again) < 0.05 < np.median(off)
-    assert float(found.sure.min()) >= 0.8
-    assert float(found.sure.max()) <= 1
+    assert 0 < float(found.sure.min()) < float(found.sure.max()) < 1
 
 
 def test_nothing_is_foretold_by_a_few():

@@ -280,3 +280,14 @@ def test_pictures_show_only_pairs_that_are_used():
     assert not found.fit.inliers[0]
     crosses = draw_overlay(found).axes[1].collections[-3]
     np.testing.assert_allclose(crosses.get_offsets(), spots[1:])
+
+
+def test_of_hundreds_of_pairs_some_are_drawn():
+    from anatomark.pipelines.registration.overlay import draw_overlay
+
+    fixed = flat()
+    spots = np.random.default_rng(0).uniform(5, 40, (300, 2))
+    found = register(fixed, fixed, Evidence(matches=Matches(spots, spots)))
+    figure = draw_overlay(found)
+    assert len(figure.axes[1].collections[-1].get_offsets()) <= 40
+    assert any("of 300" in words.get_text() for words in figure.texts)

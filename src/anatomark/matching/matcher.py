@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ class LearntMatcher:
 
     Each image is resampled to the voxels that the model was trained on, in its own frame; of an
     image without physical spacing, in pixels. The confidence of a match is the probability that it
-    is right (within 2 voxels), as learnt from validation pairs. Matches below ``least`` are left
+    is right (within 2 voxels), as learnt from pairs made of validation images. Matches below
     out; ``most`` bounds the landmarks of each image (else 20 000, spread over the image, are the
     most that are compared), ``ratio`` is Lowe's test of descriptors. ``guided`` looks again where
     the neighbours of a landmark foretell its partner; ``None`` is as the model's recipe says.
@@ -67,7 +68,9 @@ class LearntMatcher:
         self.model, self.least = model, least
         self.device = best_device(device)
         self._half = half_precision(model.recipe.training.precision, self.device)
-        self._method = placed(model.method, model.recipe.grid.dimension, self.device)
+        # Loaded models are shared; one with settings and a device of its own is not.
+        own = copy.deepcopy(model.method)
+        self._method = placed(own, model.recipe.grid.dimension, self.device)
         asked = {"most_landmarks": most, "ratio": ratio, "guided": guided}
         known = {key: value for key, value in asked.items() if value is not None}
         self._method.config = self._method.config.model_copy(update=known)
@@ -111,7 +114,11 @@ class LearntMatcher:
         sure = found.sure.double().cpu().numpy()
         trust = self._trust.get(CONFIDENCE_GUIDED if found.guided else CONFIDENCE)
         if trust is not None:
-            sure = np.nan_to_num(trust(sure))
+            said = trust(sure)
+            sure = np.where(np.isnan(said), sure, said)
+        if getattr(self._method.config, "guided", False) and not found.guided and len(sure):
+            text = "the pairs do not agree well enough for a second look: many may be wrong"
+            warnings.warn(AnatomarkWarning(text), stacklevel=4)
         order = np.argsort(-sure, kind="stable")
         order = order[sure[order] >= self.least]
         fixed_mm, moving_mm = (

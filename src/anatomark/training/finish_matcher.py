@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.methods import Batch
 from anatomark.models.conformal import ConfidenceMap, fit_confidence
 from anatomark.models.files import (
     CONFIDENCE,
@@ -30,9 +31,16 @@ from anatomark.training.card import matcher_card
 from anatomark.training.finish import CARD_FILE, METRICS_FILE
 from anatomark.training.folder import BEST
 from anatomark.training.groups import Group
-from anatomark.training.known_pairs import RIGHT_VOXELS, Matched, matched, validation_pair
+from anatomark.training.known_pairs import (
+    RIGHT_VOXELS,
+    Matched,
+    matched,
+    mistaken,
+    validation_pair,
+)
 
 WITHIN = (1.0, 2.0, 4.0, 8.0)  # voxels
+_PAIRS = 4  # of each validation case
 
 
 def finish_matcher(
@@ -46,7 +54,7 @@ def finish_matcher(
 ) -> ModelInfo:
     """Write metrics, the model card and, last, the model; ``known`` is as in ``finish``."""
     model = load_matcher(folder / BEST)
-    first, found = _measured(model, group, device=device, half=half)
+    found, learnt = _measured(model, group, device=device, half=half)
     cases = {case: one.errors.double().cpu().numpy() for case, one in found.items()}
     metrics = _metrics(cases)
     about = {
@@ -58,10 +66,10 @@ def finish_matcher(
     write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
     write_text(folder / CARD_FILE, matcher_card(model, about, metrics))
     info, weights = read_weights(folder / BEST)
-    checks = {CONFIDENCE: _confidence(first).to_record()}
-    if any(one.guided for one in found.values()):
-        guided = {case: one for case, one in found.items() if one.guided}
-        checks[CONFIDENCE_GUIDED] = _confidence(guided).to_record()
+    checks = {CONFIDENCE: _confidence([one for one in learnt if not one.guided]).to_record()}
+    second = [one for one in learnt if one.guided]
+    if second:
+        checks[CONFIDENCE_GUIDED] = _confidence(second).to_record()
     info = info.model_copy(update={"trained": about, "checks": checks})
     save_model(folder / WEIGHTS_FILE, info, weights)
     return info
@@ -69,28 +77,41 @@ def finish_matcher(
 
 def _measured(
     model: MatchingModel, group: Group, *, device: str, half: bool
-) -> tuple[dict[str, Matched], dict[str, Matched]]:
-    """The matches of each validation case's pair: of a first look, and of all that is done."""
+) -> tuple[dict[str, Matched], list[Matched]]:
+    """The matches of each validation case's pair, and of more pairs, to learn from when to trust.
+
+    These are several pairs of each case, matched by the first look and by all that is done, and
+    pairs of two cases: a method that looks again must not be sure of what it finds there.
+    """
     method = placed(model.method, model.recipe.grid.dimension, device)
-    first, found = {}, {}
+    found: dict[str, Matched] = {}
+    learnt: list[Matched] = []
+    before: Batch | None = None
     for case in group.validation:
         example = at_least(group.store[case], model.recipe.grid.size)
         batch = collate([example]).batch.to(device)
         batch = replace(batch, images=batch.images.float())
         with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-            pair = validation_pair(method, batch, case, group.recipe.augment, model.recipe.seed)
-            first[case] = matched(method, pair)
-            found[case] = matched(method, pair, again=True)
+            for number in range(_PAIRS):
+                pair = validation_pair(
+                    method, batch, case, group.recipe.augment, model.recipe.seed, number=number
+                )
+                again = matched(method, pair, again=True)
+                found.setdefault(case, again)
+                learnt += [matched(method, pair), *([again] if again.guided else [])]
+            if before is not None and (odd := mistaken(method, before, pair)).guided:
+                learnt.append(odd)
+            before = pair
     model.method.cpu()
-    return first, found
+    return found, learnt
 
 
-def _confidence(found: Mapping[str, Matched]) -> ConfidenceMap:
+def _confidence(found: Sequence[Matched]) -> ConfidenceMap:
     """From how sure the method is of a match to the probability that it is right."""
     nothing = np.zeros(0)
     sure, errors = (
         np.concatenate([nothing, *(values.double().cpu().numpy() for values in every)])
-        for every in ([one.sure for one in found.values()], [one.errors for one in found.values()])
+        for every in ([one.sure for one in found], [one.errors for one in found])
     )
     return fit_confidence(sure, errors, RIGHT_VOXELS)
 

@@ -41,11 +41,11 @@ def lost(found: Sequence[Matched]) -> tuple[float, float]:
 
 
 def validation_pair(
-    method: Matcher, batch: Batch, case: str, config: AugmentConfig, seed: int
+    method: Matcher, batch: Batch, case: str, config: AugmentConfig, seed: int, *, number: int = 0
 ) -> Batch:
-    """The pair that is made of a case, the same in every epoch."""
-    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {case}".encode()))
-
+    """A pair that is made of a case, the same in every epoch; each ``number`` is another one."""
+    said = f"{seed} {case} {number}" if number else f"{seed} {case}"
+    generator = torch.Generator().manual_seed(zlib.crc32(said.encode()))
     still = config.model_copy(update={"flip_axes": ()})
     return method.shown(batch, still, drawing(batch, generator))
 
@@ -68,3 +68,12 @@ def matched(method: Matcher, batch: Batch, *, again: bool = False) -> Matched:
     shown = min(float(body_of(batch).sum()), float(pair.mask.sum()))
     cells = shown / method.cell ** (batch.images.ndim - 2)
     return Matched(errors, found.sure, cells, found.guided)
+
+
+@torch.inference_mode()
+def mistaken(method: Matcher, batch: Batch, other: Batch) -> Matched:
+    """What the method takes for the same in two images that show nothing alike: all is wrong."""
+    images = batch.images, pair_of(other).images
+    places = [method.places(image)[0] for image in images]
+    found = method.matches((images[0][0], images[1][0]), *places)
+    return Matched(torch.full_like(found.sure, torch.inf), found.sure, 0.0, found.guided)

@@ -23,6 +23,7 @@ from anatomark.pictures import (
     WORDS,
     Plane,
     draw_plane,
+    halo,
     plane_grid,
     planes_worth_showing,
     window_of,
@@ -40,7 +41,7 @@ _STRONG = 0.92  # quantile of the gradients that an edge begins with
 _WEAK = 0.8
 _SQUARES = 8  # along the longest side
 _NEAR = 0.02  # of the extent across a plane: so near a point is drawn in it
-_MANY = 40  # points beyond which they are drawn small
+_MANY = 40  # pairs that are drawn at most: more would hide the image
 _COLUMNS = ("edges, before", "edges, after", "squares, before", "squares, after")
 
 
@@ -85,7 +86,9 @@ def _legend(found: Registered) -> str:
     said = ["amber: edges of the moving image on the fixed one"]
     said += ["blue: fixed mask"] if found.fixed_mask is not None else []
     said += ["pink: moving mask"] if found.moving_mask is not None else []
-    said += ["crosses: fixed points, circles: moving ones"]
+    drawn, used = len(_drawn(found)), int(found.fit.inliers.sum())
+    some = f" ({drawn} of {used})" if drawn < used else ""
+    said += [f"crosses: fixed points, circles: moving ones{some}"]
     return "; ".join([*said, "thin frames: squares of the moving image"])
 
 
@@ -123,8 +126,8 @@ def _row(all_axes: Any, view: _View, found: Registered, pulls: tuple[Map, Map]) 
             (_edges if number < 2 else _squares)(axes, values, view, other)
         else:
             axes.text(
-                0.5, 0.83, "the moving image is not here", transform=axes.transAxes, ha="center",
-                fontsize=7, color=EDGES,
+                0.5, 0.8, "the moving image is not here", transform=axes.transAxes, ha="center",
+                fontsize=8, color=WORDS, path_effects=halo(2.2),
             )  # fmt: skip
         if number < 2:
             _outlines(axes, found, view, pulls[number])
@@ -194,9 +197,8 @@ def _points(axes: Axes, found: Registered, view: _View, *, after: bool) -> None:
 
     Only pairs that were used, and of those what is near the plane.
     """
-    used = found.fit.inliers
+    used = _drawn(found)
     moving = (found.moved if after else found.pairs.moving_mm)[used]
-    small = int(used.sum()) > _MANY
     for points, marker in ((found.pairs.fixed_mm[used], "+"), (moving, "o")):
         spots = _spots(points, found.fixed.grid, view)
         left, right, bottom, top = view.extent
@@ -204,11 +206,16 @@ def _points(axes: Axes, found: Registered, view: _View, *, after: bool) -> None:
         spots = spots[((spots >= low) & (spots <= high)).all(axis=1)]
         for colour, width in ((OUTLINE, 2.4), (WORDS, 1.0)):
             drawn = axes.scatter(
-                spots[:, 0], spots[:, 1], s=12 if small else 45, marker=marker, color=colour,
-                linewidths=width / 2 if small else width,
+                spots[:, 0], spots[:, 1], s=45, marker=marker, color=colour, linewidths=width,
             )  # fmt: skip
             if marker == "o":
                 drawn.set_facecolor("none")
+
+
+def _drawn(found: Registered) -> NDArray[np.intp]:
+    """Rows of the pairs that are drawn: those that were used, of hundreds some."""
+    used = np.flatnonzero(found.fit.inliers)
+    return used[:: -(-len(used) // _MANY) or 1]
 
 
 def _spots(points: FloatArray, grid: Grid, view: _View) -> FloatArray:

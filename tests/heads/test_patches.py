@@ -98,8 +98,12 @@ def test_too_far_is_left_where_it_is():
     image = texture((80, 80), sigma=6)
     moving = pulled(image, np.eye(2), np.array([-6.0, 0.0]))
     at, turn = torch.tensor([[40.0, 40.0]]), torch.eye(2)[None]
-    found = align_patches(torch.from_numpy(image), torch.from_numpy(moving), at, at, turn)
+    images = torch.from_numpy(image), torch.from_numpy(moving)
+    found = align_patches(*images, at, at, turn)
     assert found.voxel.tolist() == at.tolist()
+    there = align_patches(*images, at, at, turn, farthest=1e-6)  # may not move at all
+    assert float(found.likeness) == pytest.approx(float(there.likeness), abs=1e-4)
+    assert float(found.likeness) < 0.95
 
 
 def test_no_places_are_no_trouble():
@@ -107,3 +111,49 @@ def test_no_places_are_no_trouble():
     found = align_patches(torch.zeros(9, 9), torch.zeros(9, 9), none, none, torch.zeros(0, 2, 2))
     assert found.voxel.shape == (0, 2)
     assert found.likeness.shape == (0,)
+
+
+@pytest.mark.parametrize("angle", [0, 90, 135, 180])
+@pytest.mark.parametrize("scale", [0.8, 1.25])
+def test_steps_are_turned_and_stretched_as_the_slopes_say(angle, scale):
+    image = texture((120, 120), sigma=3)
+    turn = np.deg2rad(angle)
+    slopes = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix, centre = np.linalg.inv(slopes), np.array([59.5, 59.5])
+    offset = centre - matrix @ centre
+    moving = pulled(image, matrix, offset)
+    there = places((120, 120), 20, 40)
+    true = (there - offset) @ slopes.T
+    start = true + np.array([1.5, -0.8])
+    found = align_patches(
+        torch.from_numpy(image), torch.from_numpy(moving), torch.from_numpy(there),
+        torch.from_numpy(start), torch.from_numpy(np.repeat(slopes[None], 20, 0)),
+    )  # fmt: skip
+    off = np.linalg.norm(found.voxel.numpy() - true, axis=1)
+    assert np.median(off) < 0.05
+    assert off.max() < 0.2
+
+
+def test_what_is_outside_of_an_image_does_not_count():
+    """At the border of a cropped image, where repeated voxels would pull the place."""
+    image = texture((80, 120))
+    moving = np.ascontiguousarray(image[:, 30:])
+    there = np.stack([np.full(20, 33.0), np.linspace(15, 65, 20)], 1)  # 3 voxels from the border
+    true = there - [30, 0]
+    found = align_patches(
+        torch.from_numpy(image), torch.from_numpy(moving), torch.from_numpy(there),
+        torch.from_numpy(true + np.array([0.8, 0.6])), torch.eye(2).repeat(20, 1, 1),
+    )  # fmt: skip
+    off = np.linalg.norm(found.voxel.numpy() - true, axis=1)
+    assert off.max() < 0.1
+    assert found.likeness.min() > 0.99
+
+
+def test_it_is_computed_in_full_precision_under_autocast():
+    image, at = torch.from_numpy(texture((60, 60))), torch.tensor([[30.0, 30.0], [20.0, 35.0]])
+    turn = torch.eye(2).repeat(2, 1, 1)
+    plain = align_patches(image, image, at, at + 0.7, turn)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = align_patches(image, image, at, at + 0.7, turn)
+    assert half.voxel.dtype == torch.float32
+    torch.testing.assert_close(plain.voxel, half.voxel)

@@ -287,7 +287,8 @@ def test_of_hundreds_of_pairs_some_are_drawn():
 
     fixed = flat()
     spots = np.random.default_rng(0).uniform(5, 40, (300, 2))
-    found = register(fixed, fixed, Evidence(matches=Matches(spots, spots)))
+    same = Matches(spots, spots, unit=fixed.grid.unit)
+    found = register(fixed, fixed, Evidence(matches=same))
     figure = draw_overlay(found)
     assert len(figure.axes[1].collections[-1].get_offsets()) <= 40
     assert any("of 300" in words.get_text() for words in figure.texts)

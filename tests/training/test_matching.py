@@ -199,3 +199,33 @@ def test_the_estimate_is_what_a_step_on_the_whole_image_keeps(size):
         sum(method.losses(method(batch), batch).values()).sum().backward()
     found = estimated_bytes(recipe, method, 0, 2, half=False)
     assert found == pytest.approx(1.5 * sum(held.values()), rel=0.15)
+
+
+def test_a_second_look_is_trusted_by_what_it_was_right_in(heads, tmp_path, monkeypatch):
+    """Its own confidence is learnt from its own pairs, those of two cases among them."""
+    from anatomark.methods import guided as module
+    from anatomark.models.files import CONFIDENCE, CONFIDENCE_GUIDED
+    from anatomark.training import finish_matcher as finishing
+
+    for name, value in (("_FEWEST", 3), ("_ALIKE", -1.0), ("_FEW_ALIKE", 0.0), ("_ASTRAY", 1e9)):
+        monkeypatch.setattr(module, name, value)
+    seen = []
+    plain = finishing._confidence
+    monkeypatch.setattr(finishing, "_confidence", lambda found: seen.append(found) or plain(found))
+    settings = {**RECIPE["settings"], "guided": True, "least_probability": 0.0}
+    training = {**RECIPE["training"], "epochs": 1}
+    again = train(
+        parse_recipe({**RECIPE, "settings": settings, "training": training}), heads,
+        tmp_path / "run",
+    )  # fmt: skip
+    first, second = seen
+    assert not any(one.guided for one in first)
+    assert second
+    assert all(one.guided for one in second)
+    wrong = [one for one in second if len(one.errors) and torch.isinf(one.errors).all()]
+    assert wrong  # of two cases
+    checks = again.info.checks
+    assert checks[CONFIDENCE] != checks[CONFIDENCE_GUIDED]
+    metrics = json.loads((again.folder / "metrics.json").read_text())
+    counts = {len(one.errors) for one in second}
+    assert {case["matches"] for case in metrics["cases"]} <= counts

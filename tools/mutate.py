@@ -4,7 +4,8 @@
     python tools/mutate.py --count 10 --seed 0
 
 A change is one operator, comparison, constant or condition. Only the tests that reach the changed
-line are run, against a copy of the package; a change that none of them notices *survives*.
+line are run, against a copy of the package: first as it is, where they must pass, then changed. A
+change that none of them notices *survives*; where pytest could not run them, it is an *error*.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ import copy
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
+WORKERS = 2  # processes of the tests
+PASSED, FAILED = 0, 1  # what pytest exits with; anything else says nothing of the tests
 _OTHER = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -90,31 +95,55 @@ def reached(data: Path) -> dict[str, dict[int, set[str]]]:
     found: dict[str, dict[int, set[str]]] = {}
     for file in known.measured_files():
         lines = known.contexts_by_lineno(file)
-        tests = {line: {one.split("|")[0] for one in names if one} for line, names in lines.items()}
+        tests = {line: {_test(one) for one in names if one} for line, names in lines.items()}
         every = set().union(*tests.values()) if tests else set()
         # A line that runs as the module is imported belongs to all tests of the module.
         found[str(Path(file).relative_to(SOURCE))] = {n: t or every for n, t in tests.items()}
     return found
 
 
-def killed(module: str, changed: str, tests: set[str], limit_s: int) -> bool:
-    """Whether one of the tests fails on the package with a changed module."""
+def _test(context: str) -> str:
+    """The test of a context of coverage, ``TEST|run``; an id of a parameter may have a | too."""
+    test, _, part = context.rpartition("|")
+    return test if part in {"setup", "run", "teardown"} else context
+
+
+def verdict(module: str, changed: str, tests: set[str], limit_s: int) -> str:
+    """What the tests say of a changed module; ``skipped`` where they fail without the change."""
+    if _exit_code(None, "", tests, limit_s) != PASSED:
+        return "skipped"
+    code = _exit_code(module, changed, tests, limit_s)
+    if code is None or code == FAILED:  # one that never ends is noticed
+        return "killed"
+    return "SURVIVED" if code == PASSED else "error"
+
+
+def _exit_code(module: str | None, changed: str, tests: set[str], limit_s: int) -> int | None:
+    """Run tests on the package, with a changed module if there is one; None: they did not end."""
     with tempfile.TemporaryDirectory() as place:
         copied = Path(place) / "src"
         shutil.copytree(SOURCE, copied, ignore=shutil.ignore_patterns("__pycache__"))
-        (copied / module).write_text(changed, encoding="utf-8")
+        if module is not None:
+            (copied / module).write_text(changed, encoding="utf-8")
         listed = Path(place) / "tests.txt"
         listed.write_text("\n".join(sorted(tests)), encoding="utf-8")
+        # Not -x: with several processes, pytest then exits with 2, as it does for its own faults.
+        running = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "pytest", "-n", str(WORKERS), "-p", "no:cacheprovider",
+             f"@{listed}"],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(copied), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(  # noqa: S603
-                [sys.executable, "-m", "pytest", "-x", "-n", "2", "-p", "no:cacheprovider",
-                 f"@{listed}"],
-                cwd=ROOT, capture_output=True, timeout=limit_s, check=False,
-                env={**os.environ, "PYTHONPATH": str(copied), "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return True  # it never ends: that is noticed
-        return done.returncode != 0
+            return running.wait(limit_s)
+        except BaseException as error:
+            # Its workers too, and what the tests started: they would go on without it.
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None
+            raise
 
 
 def main(count: int, seed: int, data: Path, limit_s: int) -> None:
@@ -122,9 +151,9 @@ def main(count: int, seed: int, data: Path, limit_s: int) -> None:
     rng = random.Random(seed)  # noqa: S311
     lines = [(module, line) for module in sorted(tests) for line in sorted(tests[module])]
     rng.shuffle(lines)
-    survived = done = 0
+    tally: Counter[str] = Counter()
     for module, line in lines:
-        if done == count:
+        if tally.total() - tally["skipped"] == count:
             break
         tree = ast.parse((SOURCE / module).read_text(encoding="utf-8"))
         here = list(changes(tree, line))
@@ -132,11 +161,11 @@ def main(count: int, seed: int, data: Path, limit_s: int) -> None:
             continue
         said, changed = rng.choice(here)
         own = tests[module][line]
-        dead = killed(module, ast.unparse(changed), own, limit_s)
-        done, survived = done + 1, survived + (not dead)
-        verdict = "killed" if dead else "SURVIVED"
-        print(f"{verdict:9s} {module}:{line}  {said}  ({len(own)} tests)", flush=True)
-    print(f"{done - survived} of {done} killed")
+        found = verdict(module, ast.unparse(changed), own, limit_s)
+        tally[found] += 1
+        print(f"{found:9s} {module}:{line}  {said}  ({len(own)} tests)", flush=True)
+    print(f"{tally['killed']} of {tally['killed'] + tally['SURVIVED']} killed", end="")
+    print(f", {tally['error']} errors, {tally['skipped']} skipped")
 
 
 if __name__ == "__main__":

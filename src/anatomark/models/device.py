@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from anatomark.errors import UsageError
+from anatomark.errors import AnatomarkWarning, UsageError
 
 Precision = Literal["auto", "bf16", "float32"]
 
@@ -17,13 +18,20 @@ Precision = Literal["auto", "bf16", "float32"]
 def half_precision(wanted: Precision, device: str, *, training_dimension: int = 0) -> bool:
     """Whether to compute in bfloat16: ``auto`` where the device has instructions for it.
 
-    ``training_dimension`` is that of the images of a training. In 3D on a CPU it is not done:
-    torch 2.13 leaves gradients of convolutions over few voxels (2×4×4) unwritten in bfloat16.
+    ``training_dimension`` is that of the images of a training. In 3D on a CPU it is not done, not
+    even where it is asked for: torch 2.13 leaves gradients of convolutions over few voxels (2×4×4)
+    unwritten in bfloat16, and whatever lay in that memory would be learnt from.
     """
+    if device == "cpu" and training_dimension == 3:
+        if wanted == "bf16":
+            text = (
+                "training in 3D on a CPU is done in float32, not bf16: torch leaves gradients of "
+                "some 3D convolutions unwritten in bfloat16 there"
+            )
+            warnings.warn(AnatomarkWarning(text), stacklevel=1)  # from here: once a process
+        return False
     if wanted != "auto":
         return wanted == "bf16"
-    if device == "cpu" and training_dimension == 3:
-        return False
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
@@ -63,7 +71,7 @@ def keep_freed_memory() -> bool:
 
 
 def best_device(wanted: str = "auto") -> str:
-    """``cuda``, ``mps`` or ``cpu``; an accelerator that is asked for must be there."""
+    """``cuda`` or ``cpu``; an accelerator that is asked for must be there."""
     if wanted in {"gpu", "cuda"} and not torch.cuda.is_available():
         raise UsageError("there is no GPU that torch can use", fix="run anatomark doctor")
     if wanted in {"gpu", "cuda"} or (wanted == "auto" and torch.cuda.is_available()):

@@ -89,3 +89,11 @@ def test_wrong_options_are_told():
     for options in ({"how": "magic"}, {"model": "spline"}, {"tolerance_mm": 0.0}):
         with pytest.raises(UsageError):
             reject(matches, **options)
+
+
+def test_matches_that_all_contradict_each_other_are_said_to():
+    rng = np.random.default_rng(0)
+    fixed, moving = rng.uniform(0, 200, (100, 2)), rng.uniform(0, 200, (100, 2))
+    with pytest.warns(AnatomarkWarning, match="contradict each other"):
+        reject(Matches(fixed, moving))
+    reject(Matches(fixed, fixed + 3))  # without a warning

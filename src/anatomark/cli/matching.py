@@ -20,6 +20,9 @@ from anatomark.cli.commands import (
 from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import UsageError
 
+#: Voxels of the coarser image: so near to where its neighbours, or one map, send it, a match stays.
+_FLOOR, _TOLERANCE = 3.0, 10.0
+
 
 def match(
     fixed: Annotated[Path, typer.Argument(help="Image that stays where it is.")],
@@ -83,7 +86,7 @@ def match(
     drawn = out.with_suffix(".png") if picture else None
     check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
     found = matcher.match(*images)
-    kept, lost = _kept(found, reject)
+    kept, lost = _kept(found, reject, images)
     write_matches(kept, out)
     write_pair_landmarks(kept, *ends)
     if drawn is not None:
@@ -105,12 +108,15 @@ def _ends(out: Path, unit: str) -> tuple[Path, Path]:
     return fixed, moving
 
 
-def _kept(found: Any, how: Literal["smooth", "ransac", "none"]) -> tuple[Any, int]:
+def _kept(
+    found: Any, how: Literal["smooth", "ransac", "none"], images: list[Any]
+) -> tuple[Any, int]:
     from anatomark.matching.outliers import reject
 
     if how == "none" or not len(found):
         return found, 0
-    done = reject(found, how=how)
+    voxel = max(float(image.grid.spacing.mean()) for image in images)
+    done = reject(found, how=how, floor_mm=_FLOOR * voxel, tolerance_mm=_TOLERANCE * voxel)
     return done.kept, done.rejected
 
 

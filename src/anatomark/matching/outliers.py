@@ -13,7 +13,7 @@ from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
 from anatomark.registration.checks import least_pairs
 from anatomark.registration.closed import Kind, fit_closed
-from anatomark.registration.neighbours import Mask, agreeing
+from anatomark.registration.neighbours import Mask, agreeing, foretell
 from anatomark.registration.robust import consensus
 
 _ROUNDS = 10
@@ -52,7 +52,8 @@ def reject(
     ``ransac`` is for images that differ by one ``model``: of ``trials`` maps through few matches
     that were drawn with ``seed``, the one that most follow to ``tolerance_mm``.
 
-    Matches too few to judge are kept, and a warning says so.
+    Matches too few to judge are kept, and a warning says so; another one says where even those that
+    are left contradict each other.
     """
     _check(how, model, tolerance_mm, floor_mm, factor)
     fixed, moving, dim = matches.fixed_mm, matches.moving_mm, matches.dimension
@@ -65,6 +66,7 @@ def reject(
         good = _ransac(fixed, moving, model, tolerance_mm, trials, seed)
     else:
         good = agreeing(fixed, moving, floor=floor_mm, factor=factor, count=neighbours)
+        _check_agreement(fixed[good], moving[good], floor_mm, matches.unit)
     return Rejection(matches.select(good), good)
 
 
@@ -75,6 +77,17 @@ def _check(how: str, model: str, *lengths: float) -> None:
         raise UsageError(f"model is 'rigid', 'similarity' or 'affine', not {model!r}")
     if not all(np.isfinite(length) and length > 0 for length in lengths):
         raise UsageError("tolerance_mm, floor_mm and factor must be positive")
+
+
+def _check_agreement(fixed: FloatArray, moving: FloatArray, floor: float, unit: str) -> None:
+    """Warn where matches are usually not where their neighbours go: most may be wrong."""
+    if len(fixed) < fixed.shape[1] + 3:
+        return
+    said = foretell(fixed, fixed, moving, own=np.arange(len(fixed)))
+    usual = float(np.median(np.linalg.norm(said.points - moving, axis=1)))
+    if usual > 2 * floor:
+        text = f"the matches contradict each other: usually {usual:.3g} {unit} from where their "
+        warnings.warn(AnatomarkWarning(f"{text}neighbours go; most may be wrong"), stacklevel=3)
 
 
 def _ransac(

@@ -184,5 +184,5 @@ def _curves(
     axes.minorticks_off()
     axes.set_xlabel(f"error ({unit})", fontsize=9)
     axes.tick_params(labelsize=8)
-    axes.legend(loc="lower right", fontsize=7, frameon=False)
+    axes.legend(loc="best", fontsize=7, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -94,7 +94,8 @@ def _all(
             progress=shown(bar.advance),
         )  # fmt: skip
     if as_json:
-        console.say_json({name: one.record for name, one in every.found.items()})
+        records = {name: one.record for name, one in every.found.items()}
+        console.say_json({**records, "failed": dict(every.failed)})
     else:
         for one in every.found.values():
             console.say(one.paper)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+import signal
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from os import PathLike
 from pathlib import Path
-from queue import Empty
-from typing import Any
 
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.errors import AnatomarkError, UsageError, one_line
 from anatomark.pages import Page
 from anatomark.reproduce.common import Budget, Progress, Reproduced
 from anatomark.training.run import Machine
 
 PAGE = "index.html"
-_POLL_S = 0.5
 
 Papers = Mapping[str, Callable[..., Reproduced]]
 #: What a paper has done of what there is to do.
@@ -49,7 +49,8 @@ def reproduce_every(
     """Reproduce each of ``papers`` (the longest first) in a folder of its name in ``out``.
 
     ``jobs`` papers are computed at a time, each in a process of its own with its part of the
-    cores. A paper that fails does not stop the others. What is finished is not done again.
+    cores. A paper that fails, for whatever reason, does not stop the others; the traceback of a
+    fault is in ``NAME.log``. What is finished is not done again.
     """
     folder, where = Path(out), machine or Machine()
     if jobs < 1:
@@ -58,15 +59,14 @@ def reproduce_every(
         name: partial(one, folder / name, budget=budget, seed=seed, machine=where)
         for name, one in papers.items()
     }
-    found: dict[str, Reproduced] = {}
-    failed: dict[str, str] = {}
-    for name, one in (
-        _side_by_side(calls, folder, jobs, progress) if jobs > 1 else _in_turn(calls, progress)
-    ):
-        if isinstance(one, str):
-            failed[name] = one
-        else:
-            found[name] = one
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes = (
+        _side_by_side(calls, folder, jobs, progress)
+        if jobs > 1
+        else _in_turn(calls, folder, progress)
+    )
+    found = {name: one for name in papers if not isinstance(one := outcomes[name], str)}
+    failed = {name: one for name in papers if isinstance(one := outcomes[name], str)}
     page = Page(
         "Four papers: published, and reproduced here",
         lead=f"Budget: {budget}. Every number under “here” was computed on this machine.",
@@ -80,67 +80,131 @@ def reproduce_every(
             page.heading(name)
             page.text(f"Not reproduced: {failed[name]}")
     page.write(folder / PAGE)
-    return Every({name: found[name] for name in papers if name in found}, failed, folder / PAGE)
+    return Every(found, failed, folder / PAGE)
 
 
 _Outcome = Reproduced | str  # or why there is none
 
 
-def _attempt(call: partial[Reproduced], progress: Progress) -> _Outcome:
+def _attempt(call: partial[Reproduced], progress: Progress, log: Path) -> _Outcome:
     try:
         return call(progress=progress)
     except AnatomarkError as error:
         return str(error)
+    except Exception as fault:
+        return _words(fault, log)
+
+
+def _words(fault: Exception, log: Path) -> str:
+    """A fault in a line, its traceback in a log."""
+    with log.open("a", encoding="utf-8") as said:
+        traceback.print_exception(fault, file=said)
+    return one_line(f"{type(fault).__name__}: {fault}")
 
 
 def _in_turn(
-    calls: Mapping[str, partial[Reproduced]], progress: Steps
-) -> Iterator[tuple[str, _Outcome]]:
-    for name, call in calls.items():
-        yield name, _attempt(call, partial(progress, name))
+    calls: Mapping[str, partial[Reproduced]], folder: Path, progress: Steps
+) -> dict[str, _Outcome]:
+    return {
+        name: _attempt(call, partial(progress, name), _log(folder, name))
+        for name, call in calls.items()
+    }
+
+
+def _log(folder: Path, name: str) -> Path:
+    """Beside the folder of the paper, which has to be empty when it is begun."""
+    return folder / f"{name}.log"
 
 
 def _side_by_side(
     calls: Mapping[str, partial[Reproduced]], folder: Path, jobs: int, progress: Steps
-) -> Iterator[tuple[str, _Outcome]]:
-    """In processes that are started afresh: torch's threads do not survive a fork."""
+) -> dict[str, _Outcome]:
+    """In a process each, with a pipe of its own: what one does in dying is nothing to the others.
+
+    Whatever ends this (Ctrl-C, say) ends the processes at once; what they wrote stays whole.
+    """
+    waiting = list(calls)
+    at_once = min(jobs, len(waiting))
+    running: dict[Connection, tuple[str, SpawnProcess]] = {}
+    outcomes: dict[str, _Outcome] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                name = waiting.pop(0)
+                log = _log(folder, name)
+                try:
+                    here, process = _begun(calls[name], log, max(cores() // at_once, 1))
+                except Exception as fault:  # there is no memory for another process, say
+                    outcomes[name] = _words(fault, log)
+                else:
+                    running[here] = name, process
+            ready = wait(list(running))
+            for here in [one for one in running if one in ready]:
+                name, process = running[here]
+                said = _received(here, process)
+                if isinstance(said, tuple):
+                    progress(name, *said)
+                else:
+                    outcomes[name] = said
+                    del running[here]
+    finally:
+        for _, process in running.values():
+            process.kill()  # Lightning would answer a softer signal after its step
+        for _, process in running.values():
+            process.join()
+    return outcomes
+
+
+def _begun(call: partial[Reproduced], log: Path, threads: int) -> tuple[Connection, SpawnProcess]:
+    """Start the process of a paper (afresh: torch's threads do not survive a fork)."""
     context = multiprocessing.get_context("spawn")
-    threads = max(cores() // jobs, 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        steps: Any = manager.Queue()
-        waiting: dict[str, Future[_Outcome]] = {}
-        for name, call in calls.items():
-            # Beside the folder of the paper, which has to be empty when it is begun.
-            log = folder / f"{name}.log"
-            waiting[name] = pool.submit(_alone, call, name, steps, log, threads)
-        while waiting:
-            with contextlib.suppress(Empty):
-                progress(*steps.get(timeout=_POLL_S))
-            for name in [name for name, future in waiting.items() if future.done()]:
-                yield name, waiting.pop(name).result()
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_alone, args=(call, there, log, threads))
+    process.start()
+    there.close()  # only the process holds it now: its end is the end of the pipe
+    return here, process
 
 
-def _alone(call: partial[Reproduced], name: str, steps: Any, log: Path, threads: int) -> _Outcome:
+def _received(here: Connection, process: SpawnProcess) -> tuple[int, int] | _Outcome:
+    """The next steps of a paper, or its outcome, after which its process is over."""
+    try:
+        said: tuple[int, int] | _Outcome = here.recv()
+    except (EOFError, OSError):  # nothing, or half a message
+        process.join()
+        said = _how_it_ended(process.exitcode)
+    if not isinstance(said, tuple):
+        process.join()
+        here.close()
+    return said
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"its process was ended by {name}" + (
+            ": too little memory?" if name == "SIGKILL" else ""
+        )
+    return f"its process ended with code {code}"
+
+
+def _alone(call: partial[Reproduced], to: Connection, log: Path, threads: int) -> None:
     """Compute a paper in this process; what it says goes into its log."""
-    import matplotlib as mpl
-    import torch
-
-    from anatomark.models.device import keep_freed_memory
-
-    mpl.use("agg")
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-
-    def note(done: int, total: int) -> None:
-        steps.put((name, done, total))
-
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us says when to stop
+    # Line by line, so that the log of a process that is killed is not empty.
     with (
-        log.open("a", encoding="utf-8") as said,
+        log.open("a", encoding="utf-8", buffering=1) as said,
         contextlib.redirect_stdout(said),
         contextlib.redirect_stderr(said),
     ):
-        return _attempt(call, note)
+        import matplotlib as mpl
+        import torch
+
+        from anatomark.models.device import keep_freed_memory
+
+        mpl.use("agg")
+        keep_freed_memory()
+        torch.set_num_threads(threads)
+        to.send(_attempt(call, lambda done, total: to.send((done, total)), log))
 
 
 def cores() -> int:

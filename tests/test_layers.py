@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "anatomark"
 
 # From the bottom of the building to the top; names on one line may not import each other.
 LAYERS = (
-    ("errors",),
+    ("errors", "processes"),
     ("geometry",),
     ("maps",),
     ("data",),

@@ -120,10 +120,6 @@ def test_a_fault_does_not_stop_the_others(tmp_path, jobs):
         assert "pickle" in found.failed["l"]
 
 
-def test_who_was_killed_is_said():
-    assert module._how_it_ended(-9) == "its process was ended by SIGKILL: too little memory?"
-
-
 def test_every_step_arrives(tmp_path):
     steps = []
     reproduce_every(

@@ -14,7 +14,7 @@ from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.inference.detector import Detector
 from anatomark.inference.files import for_file
 from anatomark.inference.flags import Findings
-from anatomark.io.cohorts.files import load_sample
+from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.metrics.evaluation import evaluate
 from anatomark.metrics.report import write_evaluation

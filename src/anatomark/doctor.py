@@ -18,6 +18,7 @@ from anatomark import __version__
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError
 from anatomark.geometry import Grid
+from anatomark.processes import cores, cpu_flags
 
 State = Literal["ok", "note", "bad"]
 
@@ -70,18 +71,9 @@ def _package(name: str) -> Check:
 
 
 def _processor() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    flags = _cpu_flags()
+    flags = cpu_flags()
     fast = [n for n in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if n in flags]
-    return Check("processor", "ok", f"{cores} cores, {', '.join(fast) or platform.machine()}")
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    return Check("processor", "ok", f"{cores()} cores, {', '.join(fast) or platform.machine()}")
 
 
 def _memory() -> Check:

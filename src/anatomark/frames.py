@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from anatomark.geometry import Grid
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 DOTS = 110  # per inch
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 _MARGIN = (0.7, 0.8)  # inches
+
+
+def flat_extent(grid: Grid) -> Extent:
+    """Of a flat image along its own axes, in its unit, from the centre of its first pixel."""
+    (left, top), (width, height) = -grid.spacing / 2, grid.extent
+    return float(left), float(left + width), float(top + height), float(top)
 
 
 class _Places(NamedTuple):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import GeometryError, UsageError
-from anatomark.frames import DOTS, Extent, Frame
+from anatomark.frames import DOTS, Extent, Frame, flat_extent
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.files import suffix_of, writing
 from anatomark.labels import place_labels
@@ -153,9 +153,7 @@ def _draw_flat(
     doubts: frozenset[str],
 ) -> Figure:
     grid = image.grid
-    # Drawn along the image's own axes, in its unit, from the centre of its first pixel.
-    (left, top), (width, height) = -grid.spacing / 2, grid.extent
-    extent = (float(left), float(left + width), float(top + height), float(top))
+    extent = flat_extent(grid)
     crowded = landmarks is not None and len(landmarks) > 25
     frame = Frame(extent, 13.0 if crowded else 8.5, grid.unit, title.count("\n"), bool(note))
     figure, axes = frame.draw(title, note)

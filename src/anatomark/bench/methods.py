@@ -18,7 +18,7 @@ from anatomark.data import Image
 from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
 from anatomark.methods import Batch
-from anatomark.models.device import best_device, half_precision
+from anatomark.models.device import half_precision
 from anatomark.models.files import load_model, make_method
 from anatomark.models.predicting import in_tiles, placed, predict
 from anatomark.models.recipe import read_recipe
@@ -213,11 +213,6 @@ def _map_of(matches: Matches) -> Any:
     if len(matches) < 10:
         raise BenchError(f"only {len(matches)} pairs were found")
     return fit_robust(matches.fixed_mm, matches.moving_mm, "affine", threshold_mm=3.0).map
-
-
-def gpu_is_there() -> bool:
-    """Whether torch can compute on a GPU."""
-    return best_device("auto") == "cuda"
 
 
 TASKS = (

@@ -12,6 +12,7 @@ from typing import Any
 
 from anatomark.bench.measure import BenchError
 from anatomark.errors import one_line
+from anatomark.processes import how_it_ended
 
 # Loaded once, in the process that all others are copies of, so that each starts at once. None of
 # them starts threads of torch or a GPU.
@@ -33,7 +34,7 @@ def in_a_process(function: Callable[..., Any], *given: Any, **options: Any) -> A
         well, answer = here.recv()
     except EOFError:
         process.join()
-        raise BenchError(_how_it_ended(process.exitcode)) from None
+        raise BenchError(how_it_ended(process.exitcode)) from None
     finally:
         process.join(1)
         if process.is_alive():
@@ -61,12 +62,3 @@ def _answer(
     except Exception as fault:
         said = str(fault) if isinstance(fault, BenchError) else f"{type(fault).__name__}: {fault}"
         to.send((False, one_line(said)))
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"its process was ended by {name}" + (
-            ": too little memory?" if name == "SIGKILL" else ""
-        )
-    return f"its process ended with code {code}"

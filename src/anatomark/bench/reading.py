@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.bench.measure import Setting, Task, Work
-from anatomark.bench.resampling import itk
 from anatomark.io.images.reading import read_image
+from anatomark.io.native import simpleitk
 
 _LEVEL = 1  # of compression: it is the reading that is measured
 
@@ -33,7 +33,7 @@ def _same(ours: NDArray[Any], naive: NDArray[Any]) -> float:
 
 
 def _volume(setting: Setting) -> Work:
-    sitk = itk()
+    sitk = simpleitk()
     file = setting.folder / "volume.nii.gz"
     if not file.exists():
         setting.folder.mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def _film(setting: Setting) -> Work:
 
 
 def _series(setting: Setting) -> Work:
-    sitk = itk()
+    sitk = simpleitk()
     folder = setting.folder / "series"
     if not folder.exists():
         folder.mkdir(parents=True)

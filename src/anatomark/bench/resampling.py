@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from anatomark.bench.measure import Setting, Task, Work
 from anatomark.data import Image
 from anatomark.geometry import Grid
+from anatomark.io.native import simpleitk
 from anatomark.maps import Affine, ThinPlate
 from anatomark.sampling import resample
 
@@ -42,23 +43,14 @@ def _ours(image: Image, pull: Any, device: str) -> NDArray[Any]:
 
 
 def _as_itk(image: Image) -> Any:
-    sitk = itk()
-
+    sitk = simpleitk()
     picture = sitk.GetImageFromArray(image.array)
     picture.SetSpacing(image.grid.spacing.tolist())
     return picture
 
 
-def itk() -> Any:
-    """SimpleITK, which says nothing of its types."""
-    import SimpleITK
-
-    return SimpleITK
-
-
 def _against_itk(setting: Setting) -> Work:
-    sitk = itk()
-
+    sitk = simpleitk()
     image, pull = _volume(setting.size[0])
 
     def naive() -> NDArray[Any]:

@@ -21,7 +21,7 @@ def bench(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Keep DATE-bench.json and .txt there."),
+        typer.Option("--out", "-o", metavar="DIR", help="Keep DATE-bench.json and .txt there."),
     ] = None,
     device: Device = "auto",
     quick: Annotated[
@@ -50,7 +50,7 @@ def bench(
     else:
         console.say(heading(report))
         console.say_table(HEADERS, cells)
-        console.say("\n".join(str(file) for file in files) or "say --out FOLDER to keep this")
+        console.say("\n".join(str(file) for file in files) or "say --out DIR to keep this")
     return 1 if report.failed else 0
 
 

@@ -10,12 +10,10 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from anatomark.errors import one_line
-
-T = TypeVar("T")
 
 _BAR_AFTER = 2.0  # seconds of work before a bar is shown
 
@@ -34,7 +32,7 @@ def show_warnings_as_lines() -> None:
     """Print each warning once, as one line, instead of Python's two with a file name."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {one_line(str(message))}", file=sys.stderr)  # noqa: T201
+        say_warning(str(message))
 
     warnings.showwarning = show
     warnings.simplefilter("default")
@@ -94,19 +92,6 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def track(items: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items, with a progress bar once the work has taken two seconds in a terminal."""
-    if total is None and isinstance(items, Sequence):
-        total = len(items)
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    with Progress(label, total) as bar:
-        for item in items:
-            yield item
-            bar.advance()
 
 
 class Progress:

@@ -70,14 +70,14 @@ def detect(
     from anatomark.inference.detector import Detector
     from anatomark.inference.files import check_targets, detect_files, output_for, sources_of
     from anatomark.inference.measures import check_measures_file, write_measures
+    from anatomark.io.files import check_not_a_file
     from anatomark.metrics.measures import chosen_set
     from anatomark.metrics.sources import DETECTIONS_FILE
     from anatomark.models.device import keep_freed_memory
 
     mpl.use("agg")
     keep_freed_memory()
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file", path=out, fix="name a folder for --out")
+    check_not_a_file(out)
     sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
     detector = Detector(
         model, device=device, second=second, repair=repair, views=views,

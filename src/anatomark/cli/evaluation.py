@@ -50,6 +50,7 @@ def evaluate(
     """Measure predicted landmarks against the truth."""
     import matplotlib as mpl
 
+    from anatomark.io.files import check_not_a_file
     from anatomark.metrics.evaluation import evaluate as measured
     from anatomark.metrics.evaluation import measures_for
     from anatomark.metrics.report import write_evaluation
@@ -58,7 +59,7 @@ def evaluate(
     mpl.use("agg")
     limits = _limits(thresholds)
     pairs = two_each(repeat, option="--repeat") or []
-    _check_out(out)
+    check_not_a_file(out)
     with console.Progress("reading the truth") as bar:
         true = read_truth(
             truth, split=split, domain=domain, observer=observer, repeats=pairs, unit=unit,
@@ -86,11 +87,6 @@ def _limits(text: str | None) -> tuple[float, ...]:
     from anatomark.metrics.statistics import THRESHOLDS, check_thresholds
 
     return check_thresholds(numbers(text, option="--thresholds") or THRESHOLDS)
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file", path=out, fix="name a folder for --out")
 
 
 def _warn(result: Any, without: tuple[str, ...]) -> None:
@@ -150,12 +146,13 @@ def compare(
     """Compare evaluations of the same cases."""
     import matplotlib as mpl
 
+    from anatomark.io.files import check_not_a_file
     from anatomark.metrics import comparison
     from anatomark.metrics.records import read_run
 
     mpl.use("agg")
     limits = None if thresholds is None else _limits(thresholds)
-    _check_out(out)
+    check_not_a_file(out)
     compared = comparison.compare(
         [read_run(run) for run in runs], by=by, thresholds=limits, draws=draws, seed=seed
     )

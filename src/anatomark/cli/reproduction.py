@@ -83,8 +83,9 @@ def _all(
     out: Path, budget: Budget, seed: int, machine: Machine, jobs: int | None, as_json: bool
 ) -> None:
     from anatomark.models.device import best_device
+    from anatomark.processes import cores
     from anatomark.reproduce import PAPERS
-    from anatomark.reproduce.every import cores, reproduce_every, shown
+    from anatomark.reproduce.every import reproduce_every, shown
 
     if jobs is None:
         jobs = min(2, cores()) if best_device(machine.device) == "cpu" else 1

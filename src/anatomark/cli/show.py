@@ -48,11 +48,12 @@ def show(
     """Draw an image with its landmarks."""
     import matplotlib as mpl
 
+    from anatomark.io.cohorts.files import is_cohort
     from anatomark.pictures import check_picture, draw, save_picture
 
     mpl.use("agg")
     check_picture(out)  # before the work, not after it
-    if (image / "cohort.toml").is_file() or image.name == "cohort.toml":
+    if is_cohort(image):
         if landmarks is not None:
             raise UsageError(
                 "a cohort brings its own landmarks", path=landmarks, fix="leave the file out"
@@ -94,7 +95,8 @@ def _of_files(
 
 
 def _of_cohort(folder: Path, case: str | None, grey: bool) -> tuple[Any, Any]:
-    from anatomark.io.cohorts.files import load_sample, read_cohort
+    from anatomark.io.cohorts.cases import load_sample
+    from anatomark.io.cohorts.files import read_cohort
 
     cohort = read_cohort(folder, check=False)
     if case is None:
@@ -109,9 +111,9 @@ def _outside(picture: Any, marks: Any) -> list[str]:
     import warnings
 
     from anatomark.errors import ImageWarning
+    from anatomark.io.cohorts.checks import outside_names
 
-    inside = picture.grid.contains(marks.points_mm)
-    outside = [n for n, i, p in zip(marks.names, inside, marks.present, strict=True) if p and not i]
+    outside = outside_names(marks, picture.grid)
     if outside:
         listed = ", ".join(outside[:8]) + (", …" if len(outside) > 8 else "")
         warnings.warn(

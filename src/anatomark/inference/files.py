@@ -18,7 +18,7 @@ from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
 from anatomark.inference.vote_pictures import write_votes
 from anatomark.io.cohorts.cases import case_spacing, load_sample
-from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.cohorts.files import is_cohort, read_cohort
 from anatomark.io.files import stem_of, suffix_of
 from anatomark.io.images.kinds import FILE_SUFFIXES
 from anatomark.io.images.reading import read_image
@@ -80,7 +80,7 @@ def sources_of(
     """Images named one by one, or all those of cohorts; every result gets a name of its own."""
     found: list[Source] = []
     for given in map(Path, paths):
-        if (given / "cohort.toml").is_file() or given.name == "cohort.toml":
+        if is_cohort(given):
             cohort = read_cohort(given, check=False)
             chosen = cohort.select(split=split, domain=domain)
             found += [

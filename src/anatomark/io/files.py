@@ -50,6 +50,12 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
+def check_not_a_file(out: Path) -> None:
+    """Refuse a file where a folder is to be written."""
+    if out.exists() and not out.is_dir():
+        raise UsageError("is a file", path=out, fix="name a folder for --out")
+
+
 def check_free(
     paths: Sequence[str | os.PathLike[str]],
     used: Sequence[str | os.PathLike[str]],

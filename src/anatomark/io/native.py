@@ -38,6 +38,13 @@ _HARMLESS = re.compile(
 _LOCKS = {1: threading.RLock(), 2: threading.RLock()}
 
 
+def simpleitk() -> Any:
+    """SimpleITK, imported late because it takes long, and untyped because it is hardly typed."""
+    import SimpleITK
+
+    return SimpleITK
+
+
 @contextmanager
 def told(path: Path, *, quiet: bool = False) -> Iterator[None]:
     """Catch what is printed in the block; unless ``quiet``, warn where ``path`` may be damaged.
@@ -120,9 +127,7 @@ def named_for_itk(path: Path) -> Iterator[str]:
 @contextmanager
 def itk_warnings(*, shown: bool) -> Iterator[None]:
     """Let ITK print its warnings in the block, or not, whatever was set before."""
-    import SimpleITK
-
-    process: Any = SimpleITK.ProcessObject
+    process = simpleitk().ProcessObject
     before = process.GetGlobalWarningDisplay()
     process.SetGlobalWarningDisplay(shown)
     try:

@@ -60,8 +60,8 @@ def summarise(
     return ErrorSummary(
         pairs=len(errors),
         count=len(together),
-        matches=_middle([len(e) for e in errors]),
-        errors=_middle(together),
+        matches=quartiles([len(e) for e in errors]),
+        errors=quartiles(together),
         thresholds=tuple(thresholds),
         within=tuple(percent[:-1].tolist()),
         beyond=beyond,
@@ -78,7 +78,8 @@ def percent_within(errors: ArrayLike, at: ArrayLike) -> FloatArray:
     return np.asarray(100 * np.searchsorted(known, places, side="right") / known.size)
 
 
-def _middle(values: ArrayLike) -> tuple[float, float, float]:
+def quartiles(values: ArrayLike) -> tuple[float, float, float]:
+    """Median, first and third quartile; NaN of nothing."""
     known = np.asarray(values, np.float64)
     if not known.size:
         return _NONE, _NONE, _NONE
@@ -98,11 +99,12 @@ def error_rows(summaries: Mapping[str, ErrorSummary]) -> tuple[list[str], list[l
 
 
 def _row(name: str, one: ErrorSummary) -> list[str]:
-    spread = [_spread(one.matches, 0), _spread(one.errors, 2)]
+    spread = [quartiles_text(one.matches, 0), quartiles_text(one.errors, 2)]
     rates = [number(value, 1) for value in (*one.within, one.wild)]
     return [name, str(one.pairs), *spread, *rates]
 
 
-def _spread(middle_low_high: tuple[float, float, float], decimals: int) -> str:
+def quartiles_text(middle_low_high: tuple[float, float, float], decimals: int) -> str:
+    """As the paper writes them: ``1.0 (0.0–1.4)``."""
     middle, low, high = (number(v, decimals) for v in middle_low_high)
     return middle if middle == "–" else f"{middle} ({low}–{high})"

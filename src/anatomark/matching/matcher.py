@@ -50,9 +50,10 @@ class LearntMatcher:
     Each image is resampled to the voxels that the model was trained on, in its own frame; of an
     image without physical spacing, in pixels. The confidence of a match is the probability that it
     is right (within 2 voxels), as learnt from pairs made of validation images. Matches below
-    out; ``most`` bounds the landmarks of each image (else 20 000, spread over the image, are the
-    most that are compared), ``ratio`` is Lowe's test of descriptors. ``guided`` looks again where
-    the neighbours of a landmark foretell its partner; ``None`` is as the model's recipe says.
+    ``least`` are left out; ``most`` bounds the landmarks of each image (else 20 000, spread over
+    the image, are the most that are compared), ``ratio`` is Lowe's test of descriptors. ``guided``
+    looks again where the neighbours of a landmark foretell its partner; ``None`` is as the model's
+    recipe says.
     """
 
     def __init__(

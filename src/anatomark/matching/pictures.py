@@ -10,6 +10,7 @@ import numpy as np
 from anatomark.correspondence import Matches
 from anatomark.data import Image
 from anatomark.errors import GeometryError
+from anatomark.frames import flat_extent
 from anatomark.geometry import FloatArray, Unit
 from anatomark.matching.errors import percent_within
 from anatomark.pictures import PLANES, Plane, colours, draw_plane, window_of
@@ -98,11 +99,9 @@ def _draw_flat(fixed: Image, moving: Image, matches: Matches, title: str) -> Fig
 
 
 def _show(axes: Axes, image: Image) -> None:
-    """Along the image's own axes, in its unit, from the centre of its first pixel."""
-    (left, top), (width, height) = -image.grid.spacing / 2, image.grid.extent
     values = image.array if image.channels is None else image.array.mean(axis=0)
     low, high = window_of(values)
-    extent = (float(left), float(left + width), float(top + height), float(top))
+    extent = flat_extent(image.grid)
     axes.imshow(values, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="equal")
     axes.autoscale(False)
     axes.tick_params(labelsize=7)

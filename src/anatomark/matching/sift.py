@@ -128,7 +128,8 @@ def _check(fixed: Image, moving: Image) -> None:
             )
         if image.channels is not None:
             raise GeometryError(
-                f"the {name} image has {image.channels} channels", fix="read it with grey=True"
+                f"the {name} image has {image.channels} channels",
+                fix="read it with --grey (grey=True)",
             )
     if fixed.grid.unit != moving.grid.unit:
         raise GeometryError(

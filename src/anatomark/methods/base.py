@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from anatomark.augment import AugmentConfig, Drawn, apply, apply_to_masks, draw, pull_points
 from anatomark.heads.pairing import Paired
+from anatomark.losses import variance_mm2
 
 Draw = Callable[[AugmentConfig], Drawn]  # for the batch at hand
 
@@ -306,6 +307,17 @@ class MapMethod(Method):
         del domain  # one network for all
         maps: Tensor = self.network(images)
         return maps
+
+
+def narrowness(covariance_mm2: Tensor, out: Maps) -> Tensor:
+    """A raw confidence ``(B, L)``: 1 for a map of one voxel, ½ where it spreads over one.
+
+    It only orders points; what it is worth in millimetres is learnt on the validation cases.
+    """
+    size = out.extent_mm.new_tensor(out.maps.shape[:1:-1])
+    voxel = (out.extent_mm / size).square().sum(-1)[:, None]
+    spread = variance_mm2(covariance_mm2).clamp_min(0)
+    return (voxel / (voxel + spread)).to(covariance_mm2.dtype)
 
 
 def known(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,16 @@ from anatomark.losses import (
     l2_mm,
 )
 from anatomark.methods.backbones import Backbone, VoxelMorphNet
-from anatomark.methods.base import Batch, MapMethod, Maps, Method, MethodConfig, Prediction, known
-from anatomark.methods.fang2023 import narrowness
+from anatomark.methods.base import (
+    Batch,
+    MapMethod,
+    Maps,
+    Method,
+    MethodConfig,
+    Prediction,
+    known,
+    narrowness,
+)
 from anatomark.networks import Regressor
 
 Positive = Annotated[float, Field(gt=0)]

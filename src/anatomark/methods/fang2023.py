@@ -15,7 +15,15 @@ from torch import Tensor
 from anatomark.heads import expect
 from anatomark.losses import l1_mm, l2_mm, variance_mm2
 from anatomark.methods.backbones import Backbone, VoxelMorphNet
-from anatomark.methods.base import Batch, MapMethod, Maps, MethodConfig, Prediction, known
+from anatomark.methods.base import (
+    Batch,
+    MapMethod,
+    Maps,
+    MethodConfig,
+    Prediction,
+    known,
+    narrowness,
+)
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -67,14 +75,3 @@ class Fang2023(MapMethod):
         """Expected position; its covariance is that of the map."""
         found = expect(out.maps, out.extent_mm)
         return Prediction(found.points, narrowness(found.covariance_mm2, out), found.covariance_mm2)
-
-
-def narrowness(covariance_mm2: Tensor, out: Maps) -> Tensor:
-    """A raw confidence ``(B, L)``: 1 for a map of one voxel, ½ where it spreads over one.
-
-    It only orders points; what it is worth in millimetres is learnt on the validation cases.
-    """
-    size = out.extent_mm.new_tensor(out.maps.shape[:1:-1])
-    voxel = (out.extent_mm / size).square().sum(-1)[:, None]
-    spread = variance_mm2(covariance_mm2).clamp_min(0)
-    return (voxel / (voxel + spread)).to(covariance_mm2.dtype)

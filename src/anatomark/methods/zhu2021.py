@@ -22,8 +22,15 @@ from anatomark.losses import (
     gaussian_profiles,
     gaussian_shares,
 )
-from anatomark.methods.base import Batch, MapMethod, Maps, MethodConfig, Prediction, known
-from anatomark.methods.fang2023 import narrowness
+from anatomark.methods.base import (
+    Batch,
+    MapMethod,
+    Maps,
+    MethodConfig,
+    Prediction,
+    known,
+    narrowness,
+)
 from anatomark.networks.gu2net import Convolutions, GU2Net, TwoLogits, there
 
 Width = Annotated[int, Field(ge=1)]

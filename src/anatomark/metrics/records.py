@@ -94,9 +94,11 @@ def group_record(group: Group) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Numbers, tuples and arrays as JSON has them; NaN becomes ``None``."""
+    """Numbers, tuples, arrays and mappings as JSON has them; NaN becomes ``None``."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Sequence) and not isinstance(value, str):

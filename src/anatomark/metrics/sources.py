@@ -18,7 +18,7 @@ from anatomark.data import Case, Cohort, Image, Landmarks, names_of
 from anatomark.errors import AnatomarkError, LandmarkError, NoPointsError, UsageError
 from anatomark.geometry import Grid, Unit
 from anatomark.io.cohorts.cases import case_grid, case_readings, load_sample, truth_of
-from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.cohorts.files import is_cohort, read_cohort
 from anatomark.io.files import check_readable, read_text, stem_of, suffix_of
 from anatomark.io.landmarks.formats import (
     LANDMARK_SUFFIXES,
@@ -82,7 +82,7 @@ def read_truth(
     ``unit`` is that of tables that do not say.
     """
     file = Path(path)
-    if _is_cohort(file):
+    if is_cohort(file):
         return _of_cohort(file, split, domain, observer, repeats, progress)
     given = {"split": split, "domain": domain, "observer": observer}
     if any(value is not None for value in given.values()):
@@ -94,10 +94,6 @@ def read_truth(
     # What one file names and another does not is absent there: .fcsv knows no other way.
     alike = {case: m.select(union, missing="absent") for case, m in marks.items()}
     return Truth(alike, f"the points of {file.name}", file=alone)
-
-
-def _is_cohort(path: Path) -> bool:
-    return path.name == "cohort.toml" or (path / "cohort.toml").is_file()
 
 
 def _of_cohort(
@@ -183,7 +179,7 @@ def read_predictions(
     Points in pixels become millimetres where the truth is a cohort whose images have a spacing.
     """
     file = Path(path)
-    if _is_cohort(file):
+    if is_cohort(file):
         found = dict(read_truth(file).landmarks)
     elif file.is_dir():
         return _predicted_files(file, truth, unit, progress)

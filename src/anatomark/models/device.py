@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import sys
 import warnings
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from anatomark.errors import AnatomarkWarning, UsageError
+from anatomark.processes import cpu_flags
 
 Precision = Literal["auto", "bf16", "float32"]
 
@@ -37,15 +37,6 @@ def half_precision(wanted: Precision, device: str, *, training_dimension: int = 
     if device == "cpu":
         return {"amx_bf16", "avx512_bf16"} & cpu_flags() != set()
     return False
-
-
-def cpu_flags() -> set[str]:
-    """Instruction sets of the processor, as Linux names them; empty elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def channels_last(dimension: int) -> torch.memory_format:

@@ -351,7 +351,8 @@ def _unpickled(file: Path, *, trust: bool) -> tuple[ModelInfo, dict[str, Tensor]
     if not trust:
         raise ModelError(
             "is a pickled checkpoint, which can run any code when it is opened", path=file,
-            fix="name its run folder or model.safetensors, or say --trust if you made it",
+            fix="name its run folder or model.safetensors, or let anatomark detect open it: "
+            "say --trust if you made it",
         )  # fmt: skip
     import torch
 

@@ -16,7 +16,7 @@ import numpy as np
 from anatomark.data import Image
 from anatomark.errors import LossWarning, RegistrationError
 from anatomark.geometry import Grid
-from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.io.native import simpleitk
 from anatomark.io.transforms.itk_transforms import from_sitk, simplified, to_sitk
 from anatomark.maps import Affine, Chain, Map
 from anatomark.registration.itk_images import (

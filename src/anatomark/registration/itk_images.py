@@ -10,7 +10,7 @@ from anatomark.data import Image
 from anatomark.errors import NoOverlapError, RegistrationError
 from anatomark.field_of_view import field_of_view
 from anatomark.geometry import Grid
-from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.io.native import simpleitk
 from anatomark.maps import Map
 
 _PROBES = 24  # an axis, at which the overlap is measured

@@ -285,7 +285,7 @@ def _check_enough(pairs: Pairs, kind: Transform, fixed: Landmarks, moving: Landm
     only = [
         f"only the {side} image has {_listed(alone)}"
         for side, one, other in (("fixed", fixed, moving), ("moving", moving, fixed))
-        if (alone := _seen(one) - _seen(other))
+        if (alone := seen(one) - seen(other))
     ]
     said = "; ".join([f"shared: {_listed(set(pairs.names))}", *only])
     simpler = " or fit a rigid map" if len(pairs) >= least_pairs("rigid", fixed.dimension) else ""
@@ -306,7 +306,7 @@ def names_alike(fixed: Landmarks, moving: Landmarks) -> str:
 
     ``Apex`` and ``apex`` may be one place, and may not: they are named, not matched.
     """
-    one, other = _seen(fixed) - _seen(moving), _seen(moving) - _seen(fixed)
+    one, other = seen(fixed) - seen(moving), seen(moving) - seen(fixed)
     found = [(a, b) for a in sorted(one) for b in sorted(other) if _plain(a) == _plain(b)]
     said = ", ".join(f"{a!r} and {b!r}" for a, b in found[:_LISTED])
     return said + (", …" if len(found) > _LISTED else "")
@@ -317,7 +317,8 @@ def _plain(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum()) or name
 
 
-def _seen(landmarks: Landmarks) -> set[str]:
+def seen(landmarks: Landmarks) -> set[str]:
+    """Names of the landmarks that are present."""
     return {n for n, here in zip(landmarks.names, landmarks.present, strict=True) if here}
 
 

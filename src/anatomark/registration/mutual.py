@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.geometry import Grid
-from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.io.native import simpleitk
 from anatomark.registration.itk_images import mask_on
 
 BINS = 32

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.geometry import FloatArray, Grid
-from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.io.native import simpleitk
 from anatomark.maps import Affine, Map
 from anatomark.registration.closed import Kind
 from anatomark.registration.itk_images import mask_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -119,6 +119,12 @@ def with_test_cases(cohort: Cohort) -> Cohort:
 def test_cases(cohort: Cohort) -> list[str]:
     """Cases of splits that begin with ``test``, in the order of the cohort."""
     return [case.case for case in cohort.cases if case.split.startswith("test")]
+
+
+def tested_part(cohort: Cohort) -> Cohort:
+    """The cohort with its ``test_cases`` alone."""
+    names = set(test_cases(cohort))
+    return replace(cohort, cases=tuple(case for case in cohort.cases if case.case in names))
 
 
 def about(cohorts: Mapping[str, Cohort], given: Data | None) -> str:

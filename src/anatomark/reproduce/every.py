@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from anatomark.errors import AnatomarkError, UsageError, one_line
 from anatomark.pages import Page
+from anatomark.processes import cores, how_it_ended
 from anatomark.reproduce.common import Budget, Progress, Reproduced
 from anatomark.training.run import Machine
 
@@ -171,20 +171,11 @@ def _received(here: Connection, process: SpawnProcess) -> tuple[int, int] | _Out
         said: tuple[int, int] | _Outcome = here.recv()
     except (EOFError, OSError):  # nothing, or half a message
         process.join()
-        said = _how_it_ended(process.exitcode)
+        said = how_it_ended(process.exitcode)
     if not isinstance(said, tuple):
         process.join()
         here.close()
     return said
-
-
-def _how_it_ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"its process was ended by {name}" + (
-            ": too little memory?" if name == "SIGKILL" else ""
-        )
-    return f"its process ended with code {code}"
 
 
 def _alone(call: partial[Reproduced], to: Connection, log: Path, threads: int) -> None:
@@ -205,13 +196,6 @@ def _alone(call: partial[Reproduced], to: Connection, log: Path, threads: int) -
         keep_freed_memory()
         torch.set_num_threads(threads)
         to.send(_attempt(call, lambda done, total: to.send((done, total)), log))
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def shown(progress: Progress) -> Steps:

@@ -7,7 +7,7 @@ compared is the order of the methods, not the millimetres.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,10 +115,7 @@ def reproduce(
             progress(d * len(TABLE1) + r, total)
             _row(folder / domain / key, cohort, key, domain, budget, seed, machine or Machine())
         runs = [read_run(folder / domain / key / "evaluation") for key in TABLE1]
-        named = [
-            run.__class__(key, run.table, run.thresholds, run.truth, run.path)
-            for key, run in zip(TABLE1, runs, strict=True)
-        ]
+        named = [replace(run, name=key) for key, run in zip(TABLE1, runs, strict=True)]
         compared[domain] = compare(named)
         write_comparison(compared[domain], folder / domain / "comparison")
     progress(total, total)

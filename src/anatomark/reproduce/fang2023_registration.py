@@ -19,7 +19,7 @@ from anatomark.data import Cohort, Image, Landmarks, Sample
 from anatomark.datasets.phantoms.prostate.pair import prostate_pair
 from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
-from anatomark.io.cohorts.files import load_sample
+from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.files import write_text
 from anatomark.maps import Affine
 from anatomark.metrics.paired import wilcoxon

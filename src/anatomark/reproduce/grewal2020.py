@@ -6,23 +6,21 @@ The paper's CT scans are not public: slices of abdominal phantoms stand in where
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from anatomark.data import Cohort, Image
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.matching.errors import ErrorSummary, error_rows
+from anatomark.matching.errors import ErrorSummary, error_rows, quartiles, quartiles_text
 from anatomark.matching.known import KINDS, Kind
 from anatomark.matching.matcher import LearntMatcher, Matching
 from anatomark.matching.pictures import draw_errors
 from anatomark.matching.sift import SiftMatcher
 from anatomark.matching.study import MatchingStudy, compare_matchers
+from anatomark.metrics.records import plain
 from anatomark.models.files import load_matcher
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
 from anatomark.pictures import save_picture
@@ -34,7 +32,7 @@ from anatomark.reproduce.common import (
     Table,
     about,
     begin,
-    test_cases,
+    tested_part,
     with_test_cases,
 )
 from anatomark.training.groups import Data
@@ -103,7 +101,7 @@ def reproduce(
     save_picture(draw_errors({str(k): v for k, v in study.errors.items()}, unit=study.unit), curves)
     said = about({"": cohort}, data)
     tables = [_table1(study), *(_near(study, kind) for kind in KINDS)]
-    moved = ", ".join(f"{kind} {_quartiles(study.moved[kind])}" for kind in KINDS)
+    moved = ", ".join(f"{kind} {quartiles_text(quartiles(study.moved[kind]), 1)}" for kind in KINDS)
     done = Reproduced(
         "Grewal 2020", tables, _verdict(study), said, _record(study, said, budget),
         f"{len(images)} slices, one pair of each kind made of each. Points of the body "
@@ -139,24 +137,11 @@ def _cohort(folder: Path, data: Any, budget: Budget, seed: int) -> Cohort:
 
 
 def _images(cohort: Cohort) -> list[Image]:
-    names = set(test_cases(cohort))
-    tested = replace(cohort, cases=tuple(c for c in cohort.cases if c.case in names))
+    tested = tested_part(cohort)
     return [load_sample(tested, case, grey=True).image for case in tested.cases]
 
 
 # -- the tables ------------------------------------------------------------------------------------
-
-
-def _quartiles(values: Any) -> str:
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
-
-
-def _cell(values: tuple[float, float, float], decimals: int) -> str:
-    middle, low, high = values
-    if not np.isfinite(middle):
-        return "–"
-    return f"{middle:.{decimals}f} ({low:.{decimals}f}–{high:.{decimals}f})"
 
 
 def _table1(study: MatchingStudy) -> Table:
@@ -168,7 +153,9 @@ def _table1(study: MatchingStudy) -> Table:
             cells = []
             for kind in KINDS:
                 own = every[kind][name]
-                cells.append(_cell(own.errors, 2) if which else _cell(own.matches, 0))
+                cells.append(
+                    quartiles_text(own.errors, 2) if which else quartiles_text(own.matches, 0)
+                )
                 cells.append(TABLE1[name][kind][which])
             rows.append([f"{what}: {name}", *cells])
     return Table("Table 1: number of matches of a pair, and their errors", head, rows)
@@ -204,16 +191,12 @@ def _record(study: MatchingStudy, note: str, budget: Budget) -> dict[str, Any]:
         "kinds": {
             kind: {
                 name: {
-                    "pairs": own.pairs, "matches": _plain(own.matches),
-                    "errors": _plain(own.errors), "within": _plain(own.within),
-                    "thresholds": list(own.thresholds), "wild": _plain([own.wild])[0],
+                    "pairs": own.pairs, "matches": plain(own.matches),
+                    "errors": plain(own.errors), "within": plain(own.within),
+                    "thresholds": list(own.thresholds), "wild": plain(own.wild),
                 }
                 for name, own in study.summaries(kind).items()
             }
             for kind in KINDS
         },
     }  # fmt: skip
-
-
-def _plain(values: Any) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in values]

@@ -41,6 +41,7 @@ from anatomark.reproduce.common import (
     begin,
     by_name,
     test_cases,
+    tested_part,
     with_test_cases,
 )
 from anatomark.reproduce.noothout2020_published import (
@@ -176,9 +177,7 @@ def _row(place: Path, cohort: Cohort, truth: Truth, recipe: Recipe, machine: Mac
         run = place / "run"
         train_once(recipe, cohort, run, machine)
         detector = Detector(load_model(run), device=machine.device)
-        names = set(test_cases(cohort))
-        tested = replace(cohort, cases=tuple(c for c in cohort.cases if c.case in names))
-        found = detect_cases(detector, tested)
+        found = detect_cases(detector, tested_part(cohort))
         points = {case: one.landmarks for case, one in found.items()}
         kept = {case: marks for case, marks in truth.landmarks.items() if case in points}
         result = evaluate(

@@ -17,7 +17,7 @@ import torch
 
 from anatomark import __version__
 from anatomark.errors import AnatomarkWarning, TrainingError, UsageError, WriteError
-from anatomark.io.files import read_text, write_text
+from anatomark.io.files import check_not_a_file, read_text, write_text
 from anatomark.models.recipe import Recipe, format_recipe, parse_recipe
 from anatomark.training.groups import Group
 
@@ -29,8 +29,7 @@ _PACKAGES = ("torch", "lightning", "numpy", "scipy", "SimpleITK", "pydicom", "sa
 
 def check_folder(folder: Path, *, resume: bool) -> None:
     """Refuse a folder that holds something else, or nothing to go on with."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError("is a file", path=folder, fix="name a folder for --out")
+    check_not_a_file(folder)
     held = folder.is_dir() and any(folder.iterdir())
     if held and not resume:
         raise UsageError(

@@ -76,8 +76,8 @@ def load_sample(cohort: Cohort, case: Case, *, grey: bool = False) -> Sample:
     """Read the image, the landmarks and the mask of a case.
 
     Landmarks come in the order of the cohort's names with its left/right pairs, in LPS
-    millimetres (pixels where the cohort's unit is ``px``). ``grey``
-    reduces colours to luminance; else a colour image keeps its channels in front.
+    millimetres (pixels where the cohort's unit is ``px``). ``grey`` reduces colours to luminance;
+    else a colour image keeps its channels in front.
     """
     spacing = case_spacing(cohort, case)
     image = read_image(case.image, spacing=spacing, grey=grey, colour=True)

@@ -27,6 +27,7 @@ from anatomark.io.files import read_text, reason_of, suffix_of, write_text, writ
 
 __all__ = [
     "check_cohort",
+    "is_cohort",
     "load_sample",
     "read_cohort",
     "staged_folder",
@@ -67,6 +68,12 @@ def read_cohort(
             problems += check_files(cohort, skip=rows.unsure)
     raise_problems(problems, file)
     return cohort
+
+
+def is_cohort(path: str | os.PathLike[str]) -> bool:
+    """Whether this is the folder of a cohort, or its ``cohort.toml``."""
+    place = Path(path)
+    return place.name == SETTINGS_FILE or (place / SETTINGS_FILE).is_file()
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anatomark.errors import GeometryError, ImageError
 from anatomark.geometry import Grid
 from anatomark.io.images.headers import MEND_HEADER, RESEND
-from anatomark.io.native import itk_warnings, named_for_itk, told
+from anatomark.io.native import itk_warnings, named_for_itk, simpleitk, told
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
@@ -60,7 +60,7 @@ def read_header(path: Path, reader: str) -> Header:
     source = _source(os.fspath(path), reader)
     with _calm(path, quiet=True):  # reading the voxels says it again
         source.ReadImageInformation()
-        voxel = str(_sitk().GetPixelIDValueAsString(source.GetPixelIDValue()))
+        voxel = str(simpleitk().GetPixelIDValueAsString(source.GetPixelIDValue()))
     return Header(
         size_xyz=tuple(source.GetSize()),
         spacing=tuple(source.GetSpacing()),
@@ -84,7 +84,7 @@ def read_array(
     ``about`` is the file to name in messages where it is not ``path`` itself.
     """
     with named_for_itk(path) as name, _calm(path if about is None else about):
-        array: NDArray[Any] = _sitk().GetArrayFromImage(_source(name, reader).Execute())
+        array: NDArray[Any] = simpleitk().GetArrayFromImage(_source(name, reader).Execute())
     if array.size != np.prod(shape) * channels:
         raise ImageError(f"holds {array.shape} voxels, not {shape}", path=path, fix=MEND_HEADER)
     if channels == 1:
@@ -92,15 +92,8 @@ def read_array(
     return np.ascontiguousarray(np.moveaxis(array.reshape(*shape, channels), -1, 0))
 
 
-def _sitk() -> Any:
-    """SimpleITK, imported late because it takes long, and untyped because it is hardly typed."""
-    import SimpleITK
-
-    return SimpleITK
-
-
 def _source(name: str, reader: str) -> Any:
-    source = _sitk().ImageFileReader()
+    source = simpleitk().ImageFileReader()
     source.SetImageIO(reader)
     source.SetFileName(name)
     return source
@@ -141,7 +134,7 @@ def _reason(fault: BaseException) -> str:
 
 def write_file(array: NDArray[Any], grid: Grid, path: Path) -> None:
     """Write voxels, channels first, in the format of the path's extension, compressed."""
-    sitk = _sitk()
+    sitk = simpleitk()
     vector = array.ndim > grid.dimension
     ordered = np.moveaxis(array, 0, -1) if vector else array
     picture = sitk.GetImageFromArray(np.ascontiguousarray(ordered), isVector=vector)

@@ -25,7 +25,7 @@ import numpy as np
 from anatomark.errors import AnatomarkError, TransformError, UsageError, WriteError
 from anatomark.geometry import Grid
 from anatomark.io.files import check_readable, pick_format, read_text, write_text, writing
-from anatomark.io.native import captured, named_for_itk
+from anatomark.io.native import captured, named_for_itk, simpleitk
 from anatomark.io.transforms import itk_files
 from anatomark.io.transforms.itk_transforms import (
     field_image,
@@ -163,7 +163,7 @@ def _read_matlab(path: Path, stated: _Stated) -> Map:
 
 def _read_field(path: Path, stated: _Stated) -> Map:
     """Read a displacement field that is stored as an image of vectors, as ANTs does."""
-    sitk = itk_files.simpleitk()
+    sitk = simpleitk()
 
     _lps_only(stated)
     with named_for_itk(path) as name, captured(2):
@@ -228,7 +228,7 @@ def _write_matrix(warp: Map, path: Path, stated: _Stated, _grid: Grid | None) ->
 
 
 def _write_field(warp: Map, path: Path, stated: _Stated, grid: Grid | None) -> None:
-    sitk = itk_files.simpleitk()
+    sitk = simpleitk()
 
     _lps_only(stated)
     field = warp if isinstance(warp, Displacement) else sampled(warp, grid)

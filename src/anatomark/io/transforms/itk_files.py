@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.errors import TransformError
-from anatomark.io.native import captured, itk_warnings, named_for_itk
+from anatomark.io.native import captured, itk_warnings, named_for_itk, simpleitk
 
 ITK_TEXT = "#Insight Transform File"
 _COMPOSITE = "CompositeTransform"
@@ -33,13 +33,6 @@ class _Record:
     @property
     def composite(self) -> bool:
         return self.kind.startswith(_COMPOSITE)
-
-
-def simpleitk() -> Any:
-    """SimpleITK, imported late because it takes long, and untyped because it is hardly typed."""
-    import SimpleITK
-
-    return SimpleITK
 
 
 # -- reading ---------------------------------------------------------------------------------------

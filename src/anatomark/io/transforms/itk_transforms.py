@@ -13,7 +13,7 @@ import numpy as np
 
 from anatomark.errors import LossWarning, NotConvergedError, TransformError, UsageError
 from anatomark.geometry import FloatArray, Grid
-from anatomark.io.transforms.itk_files import simpleitk
+from anatomark.io.native import simpleitk
 from anatomark.maps import Affine, BSpline, Chain, Displacement, Inverse, Map
 
 _NOTABLE_MM = 1e-3  # a sampled field further off than this is worth a warning

@@ -18,7 +18,13 @@ from anatomark.inference.flags import Findings
 from anatomark.io.landmarks.formats import read_landmarks
 from anatomark.io.landmarks.matches import read_matches
 from anatomark.io.landmarks.parsing import Frame
-from anatomark.registration.landmarks import Pairs, landmark_pairs, match_pairs, names_alike
+from anatomark.registration.landmarks import (
+    Pairs,
+    landmark_pairs,
+    match_pairs,
+    names_alike,
+    seen,
+)
 from anatomark.registration.placing import check_placed
 from anatomark.registration.results import Progress
 
@@ -61,10 +67,10 @@ class Evidence:
         """In words, which landmarks only one of the images has."""
         if self.fixed is None or self.moving is None:
             return ()
-        seen = [_seen(side) for side in (self.fixed, self.moving)]
+        fixed, moving = seen(self.fixed), seen(self.moving)
         said = [
             f"only the {side} image has {_listed(alone)}; left out"
-            for side, alone in (("fixed", seen[0] - seen[1]), ("moving", seen[1] - seen[0]))
+            for side, alone in (("fixed", fixed - moving), ("moving", moving - fixed))
             if alone
         ]
         alike = names_alike(self.fixed, self.moving)
@@ -78,10 +84,6 @@ class Evidence:
             self.fixed or other.fixed, self.moving or other.moving, self.matches or other.matches,
             (*self.sources, *other.sources), {**self.flags, **other.flags},
         )  # fmt: skip
-
-
-def _seen(landmarks: Landmarks) -> set[str]:
-    return {n for n, here in zip(landmarks.names, landmarks.present, strict=True) if here}
 
 
 def _listed(names: set[str]) -> str:

@@ -9,20 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anatomark.data import Image, Landmarks
-from anatomark.errors import UsageError
 from anatomark.io.dicom.registration import (
     can_register,
     different_patients,
     write_spatial_registration,
 )
-from anatomark.io.files import check_free, suffix_of, write_text
+from anatomark.io.files import check_free, check_not_a_file, suffix_of, write_text
 from anatomark.io.images.reading import write_image
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.io.transforms.formats import write_transform
 from anatomark.maps import Affine
+from anatomark.metrics.records import plain
 from anatomark.pictures import save_picture
 from anatomark.pipelines.registration.evidence import used_points
 from anatomark.pipelines.registration.overlay import draw_overlay
@@ -96,8 +94,7 @@ def check_folder(
     out: Path, names: Names, used: Sequence[str | os.PathLike[str]], *, overwrite: bool
 ) -> None:
     """Refuse to write over what went in, or over what is there unless ``overwrite``."""
-    if out.exists() and not out.is_dir():
-        raise UsageError("is a file", path=out, fix="name a folder for --out")
+    check_not_a_file(out)
     check_free([out / name for name in names.all()], used, overwrite=overwrite)
 
 
@@ -139,9 +136,7 @@ def write_registered(
         save_picture(overlay, folder / OVERLAY_FILE)
     page.write(folder / PAGE_FILE)
     # The report says that all the others are there: it comes last.
-    write_text(
-        folder / REPORT_FILE, json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n"
-    )
+    write_text(folder / REPORT_FILE, json.dumps(plain(record), indent=2, ensure_ascii=False) + "\n")
     tell("drawing", 1.0)
     return record
 
@@ -168,12 +163,3 @@ def _note(one: Mapping[str, Any], unit: str) -> str:
     words = [f"{one['residual']:.2f} {unit} apart"]
     words += [] if one["used"] else ["not used"]
     return "; ".join([*words, *one["flags"]])
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no number that is not one."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.data import Image
-from anatomark.frames import Extent
+from anatomark.frames import Extent, flat_extent
 from anatomark.geometry import FloatArray, Grid
 from anatomark.maps import Affine, Map
 from anatomark.pictures import (
@@ -95,10 +95,7 @@ def _legend(found: Registered) -> str:
 def _views(found: Registered) -> list[_View]:
     grid = found.fixed.grid
     if grid.dimension == 2:
-        # Along the image's own axes, in its unit, from the centre of its first pixel.
-        (left, top), (width, height) = -grid.spacing / 2, grid.extent
-        extent = (float(left), float(left + width), float(top + height), float(top))
-        return [_View(grid, extent, None)]
+        return [_View(grid, flat_extent(grid), None)]
     middle = _central(found)
     return [_View(*plane_grid(grid, plane, middle), plane) for plane in planes_worth_showing(grid)]
 

@@ -31,8 +31,8 @@ class Plan:
     ``transform="bspline"`` is a rigid fit, bent by intensity and, with elastix, by the points;
     ``refine`` are stages of mutual information, each after those before it. ``robust`` is
     ``ransac`` where there are matches (``smooth`` for a tps) and ``no`` elsewhere, unless it is
-    said; ``threshold`` (in
-    the unit of the images) is how far pairs may be apart that agree: five voxels unless it is said.
+    said; ``threshold`` (in the unit of the images) is how far pairs may be apart that agree: five
+    voxels unless it is said.
     With ``around`` grey values are compared only so near to the fixed points that are used.
     A refinement that takes the points farther apart than they are unsure is undone, unless
     ``keep_refined``.

@@ -362,7 +362,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            monkeypatch.setattr(blocks, "_processors", _always(threads))
+            monkeypatch.setattr(blocks, "cores", _always(threads))
             monkeypatch.setattr(blocks, "_SMALL", 0)
             drawn[threads] = _all_arrays(prostate_pair(9, **shapes))
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
@@ -13,6 +12,7 @@ import numpy as np
 from anatomark.datasets.phantoms.ct.solids import Field
 from anatomark.datasets.phantoms.prostate.ovals import dot
 from anatomark.geometry import FloatArray, Grid
+from anatomark.processes import cores
 
 Block = tuple[slice, ...]
 
@@ -35,7 +35,7 @@ def blocks(shape: tuple[int, ...]) -> list[Block]:
 def each_block(work: Callable[[Block], None], shape: tuple[int, ...]) -> None:
     """Call ``work`` for every block, on the processors there are; blocks must not share output."""
     everything = blocks(shape)
-    threads = min(_MOST_THREADS, _processors(), len(everything))
+    threads = min(_MOST_THREADS, cores(), len(everything))
     if threads < 2 or math.prod(shape) < _SMALL:
         for block in everything:
             work(block)
@@ -48,12 +48,6 @@ def _finish(results: Iterable[None]) -> None:
     """Wait for all, and let an error in one of them out."""
     for _ in results:
         pass
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def local_steps(grid: Grid) -> list[Field]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from anatomark.bench.fits import noisy_pairs
 from anatomark.data import Image
 from anatomark.geometry import Grid
 from anatomark.maps import Affine
@@ -37,16 +38,6 @@ def milliseconds(work: Callable[[], object], repeats: int) -> float:
     return 1e3 * min(found)
 
 
-def pairs(wrong):
-    rng = np.random.default_rng(0)
-    source = rng.uniform(-80, 80, (PAIRS, 3))
-    turn = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix()
-    target = source @ turn.T + 9 + rng.normal(size=source.shape)
-    bad = rng.random(PAIRS) < wrong
-    target[bad] = rng.uniform(-80, 80, (int(bad.sum()), 3))
-    return source, target
-
-
 def bean() -> Mesh:
     """A surface of some 20 000 vertices, without symmetry."""
     grid = Grid((128, 128, 128), [0.75, 0.75, 0.75])
@@ -61,14 +52,14 @@ def say(what: str, ours: float) -> None:
 
 
 def fits() -> None:
-    source, target = pairs(0.0)
+    source, target = noisy_pairs(PAIRS, 0.0)
     for kind in ("rigid", "similarity", "affine"):
         fast = milliseconds(lambda k=kind: fit_points(source, target, k), 30)
         say(f"{kind}, {PAIRS} pairs", fast)
     covariance = np.tile(np.diag([1.0, 2.0, 3.0]), (PAIRS, 1, 1))
     known = {"source_covariance_mm2": covariance, "target_covariance_mm2": covariance}
     say("rigid, with covariances", milliseconds(lambda: fit_points(source, target, **known), 10))
-    wrong = pairs(0.3)
+    wrong = noisy_pairs(PAIRS, 0.3)
     say("rigid, robust", milliseconds(lambda: fit_robust(*wrong, threshold_mm=4.0), 10))
     say("rigid, reweighted", milliseconds(lambda: fit_reweighted(*wrong), 10))
     say("thin plate", milliseconds(lambda: fit_thin_plate(source, target, smoothing=0.1), 3))

@@ -80,7 +80,8 @@ def naive_icp(source: FloatArray, target: FloatArray, tolerance_mm: float = 1e-4
     return np.asarray(moved)
 
 
-def _pairs(count: int, wrong: float = 0.0) -> tuple[FloatArray, FloatArray]:
+def noisy_pairs(count: int, wrong: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Points ``(N, 3)`` in mm, and the same turned and moved with noise; a part ``wrong``."""
     rng = np.random.default_rng(0)
     source = rng.uniform(-80, 80, (count, 3))
     turn = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix()
@@ -95,7 +96,7 @@ def _furthest(ours: FloatArray, naive: FloatArray) -> float:
 
 
 def _rigid(setting: Setting) -> Work:
-    source, target = _pairs(setting.size[0])
+    source, target = noisy_pairs(setting.size[0])
     return Work(
         lambda: fit_points(source, target).map(source),
         lambda: naive_rigid(source, target)(source),
@@ -104,7 +105,7 @@ def _rigid(setting: Setting) -> Work:
 
 
 def _robust(setting: Setting) -> Work:
-    source, target = _pairs(setting.size[0], wrong=0.3)
+    source, target = noisy_pairs(setting.size[0], wrong=0.3)
     return Work(
         lambda: fit_robust(source, target, threshold_mm=_THRESHOLD_MM, draws=_DRAWS).map(source),
         lambda: naive_consensus(source, target)(source),
@@ -116,7 +117,7 @@ def _spline(setting: Setting) -> Work:
     """Both make the spline and move points with it; ours says its errors as well."""
     from scipy.interpolate import RBFInterpolator
 
-    source, target = _pairs(setting.size[0])
+    source, target = noisy_pairs(setting.size[0])
     points = np.random.default_rng(1).uniform(-80, 80, (10_000, 3))
     return Work(
         lambda: fit_thin_plate(source, target).map(points),

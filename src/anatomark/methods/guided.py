@@ -51,7 +51,8 @@ def guided(
         if good.sum() < _FEWEST:
             return None
         rows, partner = rows[good], partner[good]
-        said, usual = _foretold(there, rows, partner)
+        said, off = _foretold(there, rows, partner)
+        usual = float(np.median(off))
         reach = float(np.clip(_USUAL * usual, _NARROW, _WIDE))
         pair = _best_within(pairing, fixed, moving, said.points, here, reach)
         aligned = align_patches(
@@ -69,8 +70,7 @@ def guided(
     if pair is None or last.sum() < _FEWEST or usual > _ASTRAY:
         return None
     rows, partner, logit = rows[last], partner[last], pair.logit[torch.from_numpy(last)]
-    said, _ = _foretold(there, rows, partner)
-    off = np.linalg.norm(said.points[rows] - partner, axis=1)
+    _, off = _foretold(there, rows, partner)
     sure = logit.double().sigmoid().cpu() / (1 + torch.from_numpy(off) ** 2)
     one, other = (torch.from_numpy(v).to(fixed.voxel.device) for v in (there[rows], partner))
     return Pairs(one, other, sure.to(one), guided=True)
@@ -94,15 +94,15 @@ def _double(values: Tensor) -> FloatArray:
 
 def _foretold(
     there: FloatArray, rows: NDArray[np.intp], partner: FloatArray
-) -> tuple[Foretold, float]:
+) -> tuple[Foretold, FloatArray]:
     """Where every landmark goes by the pairs ``rows`` → ``partner``, and how far off they are.
 
-    The distance is the median one of a pair from where the others send it.
+    The distances ``(N,)`` are of each pair from where the others send it.
     """
     own = np.full(len(there), -1)
     own[rows] = np.arange(len(rows))
     said = foretell(there, there[rows], partner, own=own)
-    return said, float(np.median(np.linalg.norm(said.points[rows] - partner, axis=1)))
+    return said, np.asarray(np.linalg.norm(said.points[rows] - partner, axis=1))
 
 
 class _Rows(NamedTuple):

@@ -37,20 +37,12 @@ def foretell(
 
     ``own`` ``(N,)`` is the pair that a point is itself, or -1: it is left out.
     """
-    from scipy.spatial import cKDTree
-
-    spare = own is not None
-    wanted = min(count, len(fixed) - spare)
-    near = np.asarray(cKDTree(fixed).query(points, k=wanted + spare)[1]).reshape(len(points), -1)
-    if own is not None:
-        # Itself goes to the end, and is cut off; where it is not among them, the farthest is.
-        order = np.argsort(near == own[:, None], axis=1, kind="stable")
-        near = np.take_along_axis(near, order, axis=1)[:, :wanted]
+    near = _nearest(points, fixed, own, count)
     local = fixed[near] - points[:, None]
     reach = np.maximum(np.linalg.norm(local, axis=-1).mean(axis=1), 1e-9)[:, None, None]
     terms = np.concatenate([np.ones((*near.shape, 1)), local / reach], axis=-1)
     dimension = points.shape[1]
-    stiff = np.diag([0.0, *[_STIFF * wanted] * dimension])
+    stiff = np.diag([0.0, *[_STIFF * near.shape[1]] * dimension])
     turned = terms.transpose(0, 2, 1)
     solved = np.linalg.solve(turned @ terms + stiff, turned @ (moving - fixed)[near])
     slopes = np.eye(dimension) + (solved[:, 1:] / reach).transpose(0, 2, 1)
@@ -65,15 +57,15 @@ def agreeing(
     A pair is off if it is farther away than ``factor`` times the usual distance (MAD), and than
     ``floor``. First roughly, by medians that wild neighbours cannot move; then by affine maps.
     """
-    shift, rows = moving - fixed, np.arange(len(fixed))
-    near = _nearest(fixed, count)
+    shift = moving - fixed
+    near = _nearest(fixed, fixed, np.arange(len(fixed)), count)
     off = np.linalg.norm(shift - np.median(shift[near], axis=1), axis=1)
     good = off <= max(floor, factor * _TO_SIGMA * float(np.median(off)))
     for _ in range(_ROUNDS):
         if good.sum() < fixed.shape[1] + 3:
             break
         # All are judged again, by those that are good now: the rough look may have been wrong.
-        own = np.where(good, good.cumsum() - 1, -1)[rows]
+        own = np.where(good, good.cumsum() - 1, -1)
         said = foretell(fixed, fixed[good], moving[good], own=own, count=count)
         off = np.linalg.norm(said.points - moving, axis=1)
         again = off <= max(floor, factor * _TO_SIGMA * float(np.median(off[good])))
@@ -83,11 +75,17 @@ def agreeing(
     return np.asarray(good, bool)
 
 
-def _nearest(points: FloatArray, count: int) -> NDArray[np.intp]:
-    """Rows ``(N, K)`` of the nearest other points."""
+def _nearest(
+    points: FloatArray, fixed: FloatArray, own: NDArray[np.intp] | None, count: int
+) -> NDArray[np.intp]:
+    """Rows ``(N, K)`` of the nearest of ``fixed``; the one that a point is itself is left out."""
     from scipy.spatial import cKDTree
 
-    wanted = min(count, len(points) - 1)
-    found = np.asarray(cKDTree(points).query(points, k=wanted + 1)[1])
-    order = np.argsort(found == np.arange(len(points))[:, None], axis=1, kind="stable")
-    return np.asarray(np.take_along_axis(found, order, axis=1)[:, :wanted])
+    spare = own is not None
+    wanted = min(count, len(fixed) - spare)
+    near = np.asarray(cKDTree(fixed).query(points, k=wanted + spare)[1]).reshape(len(points), -1)
+    if own is not None:
+        # Itself goes to the end, and is cut off; where it is not among them, the farthest is.
+        order = np.argsort(near == own[:, None], axis=1, kind="stable")
+        near = np.take_along_axis(near, order, axis=1)[:, :wanted]
+    return near

@@ -253,3 +253,11 @@ def test_a_recipe_is_not_described_as_a_model(capsys):
     assert "has no domain foot" in capsys.readouterr().err
     assert main(["models"]) == 0
     assert "ct-slices" in capsys.readouterr().out
+
+
+def test_what_is_written_is_said_in_words_unless_json_is_asked_for(here, capsys):
+    words = ["phantom", "head", "--cases", "1", "--shape", "128,112", "--overwrite", "--out", "h"]
+    assert run(*words) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "h: 1 case, landmarks: 19 head, in mm"
+    assert run(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 1

@@ -106,3 +106,13 @@ def test_what_cannot_be_is_said_in_one_line(pair, tmp_path, capsys, monkeypatch,
     told = capsys.readouterr().err
     assert says in told
     assert "Traceback" not in told
+
+
+def test_options_of_models_are_refused_with_a_baseline(pair, tmp_path, capsys):
+    words = ["match", "--model", "sift", "--out", str(tmp_path / "p.csv"), *map(str, pair)]
+    for option, said in (
+        (["--least", "0.5"], "least"), (["--most", "9"], "most"), (["--guided"], "guided"),
+        (["--most", "9", "--first-look"], "most and guided"),
+    ):  # fmt: skip
+        assert main([*words, *option]) == 2
+        assert f"{said}: for models only, sift has nothing of the kind" in capsys.readouterr().err

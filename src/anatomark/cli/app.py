@@ -5,10 +5,9 @@ Exit codes: 0 all well, 1 a fault of ours, 2 input or options that cannot be use
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +26,7 @@ from anatomark.cli import (
     system,
     training,
 )
+from anatomark.cli.advice import in_options
 from anatomark.errors import AnatomarkError, CohortError
 
 _STOPPED = 130
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     words = [word for word in given if word != "--debug"] or ["--help"]
+    console.advise_by(_advice(words))
     console.show_warnings_as_lines()
     try:
         result = app(words, standalone_mode=False)
@@ -109,31 +110,30 @@ def _said(error: Exception) -> str:
     return (str(error) if describe is None else str(describe())).rstrip(".")
 
 
-# Python keywords in an error's advice, where the option of the command has another name.
-_OPTIONS = {"frame": "from-frame", "grid": "image", "names": "by"}
+def _advice(words: Sequence[str]) -> Callable[[str], str]:
+    """Puts advice into the options of the command that ``words`` call, when there is some."""
 
+    def said(text: str) -> str:
+        commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
+        called = next((commands[word] for word in words if word in commands), None)
+        options, elsewhere = (
+            {name for option in getattr(command, "params", ()) for name in option.opts}
+            for command in (called, commands["convert"])
+        )
+        return in_options(text, options, elsewhere)
 
-def _as_options(text: str) -> str:
-    """Advice such as ``unit=…`` in the words of the command line: ``--unit …``."""
-
-    def option(found: re.Match[str]) -> str:
-        word, value = found.groups()
-        return f"--{_OPTIONS.get(word, word.replace('_', '-'))} {value}"
-
-    return re.sub(r"\b([a-z_]+)=(…|'[A-Z]{3}')", option, text).replace(
-        "or overwrite it", "or say --overwrite"
-    )
+    return said
 
 
 def _explain(error: AnatomarkError) -> int:
-    console.say_error(_as_options(str(error)))
+    console.say_error(str(error))
     if isinstance(error, CohortError):
         # The line above names the first few; a cohort is mended in one go, so the others follow.
         for number, problem in enumerate(error.problems[:_LISTED], 1):
-            print(f"  {number}. {_as_options(problem)}", file=sys.stderr)  # noqa: T201
+            console.say_aside(f"  {number}. {problem}")
         more = len(error.problems) - _LISTED
         if more > 0:
-            print(f"  … and {more} more: read_cohort gives all", file=sys.stderr)  # noqa: T201
+            console.say_aside(f"  … and {more} more: read_cohort gives all")
     return 2
 
 

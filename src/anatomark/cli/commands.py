@@ -25,6 +25,15 @@ FixedSpacing = Annotated[
 MovingSpacing = Annotated[
     str | None, typer.Option(metavar="MM", help="Of the moving image only; else --spacing.")
 ]
+Series = Annotated[
+    str | None, typer.Option(metavar="S", help="Which DICOM series of a folder, by its number.")
+]
+FixedSeries = Annotated[
+    str | None, typer.Option(metavar="S", help="Which DICOM series of the fixed folder.")
+]
+MovingSeries = Annotated[
+    str | None, typer.Option(metavar="S", help="Which DICOM series of the moving folder.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 Device = Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")]

@@ -10,7 +10,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from anatomark.errors import one_line
@@ -18,14 +18,28 @@ from anatomark.errors import one_line
 _BAR_AFTER = 2.0  # seconds of work before a bar is shown
 
 
+_in_words: Callable[[str], str] = str  # of the command that runs
+
+
+def advise_by(in_words: Callable[[str], str]) -> None:
+    """Say what errors and warnings advise in the words of the command that runs."""
+    global _in_words  # noqa: PLW0603
+    _in_words = in_words
+
+
 def say_error(text: str) -> None:
     """One line on standard error."""
-    print(f"error: {one_line(text)}", file=sys.stderr)  # noqa: T201
+    say_aside(f"error: {one_line(text)}")
 
 
 def say_warning(text: str) -> None:
     """One line on standard error, about something that deserves a look."""
-    print(f"warning: {one_line(text)}", file=sys.stderr)  # noqa: T201
+    say_aside(f"warning: {one_line(text)}")
+
+
+def say_aside(text: str) -> None:
+    """A line on standard error, with its advice in the words of the command."""
+    print(_in_words(text), file=sys.stderr)  # noqa: T201
 
 
 def show_warnings_as_lines() -> None:

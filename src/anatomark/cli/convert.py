@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Direction, Frame, Spacing
+from anatomark.cli.commands import AsJson, Command, Direction, Frame, Series, Spacing
 from anatomark.cli.reading import (
     By,
     CaseName,
@@ -36,6 +36,7 @@ def convert(
         Path | None, typer.Option(help="Image whose pixels the points count, or a field's grid.")
     ] = None,
     spacing: Spacing = None,
+    series: Series = None,
     frame: Annotated[
         Frame, typer.Option(help="Frame written, for formats that have both.")
     ] = "LPS",
@@ -57,8 +58,10 @@ def convert(
     """Convert a landmark file or a transform."""
     if target.exists() and source.exists() and target.samefile(source):
         raise UsageError("IN and OUT are the same file", path=source, fix="name another OUT")
+    if series is not None and image is None:
+        raise UsageError("--series is of an image", fix="name its folder as --image")
     size = spacing_of(spacing)
-    grid = None if image is None else _grid_of(image, size)
+    grid = None if image is None else _grid_of(image, size, series)
     if direction is not None or to_direction is not None or _is_transform(source, target):
         kind = _convert_transform(source, target, direction, to_direction, from_frame, frame, grid)
         result: dict[str, Any] = {"written": str(target), "kind": kind}
@@ -81,10 +84,10 @@ def convert(
         console.say(_sentence(result))
 
 
-def _grid_of(image: Path, spacing: tuple[float, ...] | float | None) -> Any:
+def _grid_of(image: Path, spacing: tuple[float, ...] | float | None, series: str | None) -> Any:
     from anatomark.io.images.reading import read_grid
 
-    return read_grid(image, spacing=spacing)
+    return read_grid(image, spacing=spacing, series=series)
 
 
 def _sentence(result: dict[str, Any]) -> str:

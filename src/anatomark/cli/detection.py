@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Device, Measures, Spacing, Views
+from anatomark.cli.commands import AsJson, Command, Device, Measures, Series, Spacing, Views
 from anatomark.cli.words import counted, spacing_of
 from anatomark.errors import UsageError
 
@@ -50,6 +50,7 @@ def detect(
         ),
     ] = False,
     spacing: Spacing = None,
+    series: Series = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of a cohort.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain of a cohort.")] = None,
@@ -78,7 +79,9 @@ def detect(
     mpl.use("agg")
     keep_freed_memory()
     check_not_a_file(out)
-    sources = sources_of(images, split=split, domain=domain, spacing=spacing_of(spacing))
+    sources = sources_of(
+        images, split=split, domain=domain, spacing=spacing_of(spacing), series=series
+    )
     detector = Detector(
         model, device=device, second=second, repair=repair, views=views,
         fix_orientation=fix_orientation, trust=trust,

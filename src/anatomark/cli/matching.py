@@ -12,11 +12,14 @@ from anatomark.cli.commands import (
     AsJson,
     Command,
     Device,
+    FixedSeries,
     FixedSpacing,
+    MovingSeries,
     MovingSpacing,
     Overwrite,
     Spacing,
 )
+from anatomark.cli.sides import of_side
 from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import UsageError
 
@@ -61,6 +64,8 @@ def match(
     spacing: Spacing = None,
     fixed_spacing: FixedSpacing = None,
     moving_spacing: MovingSpacing = None,
+    fixed_series: FixedSeries = None,
+    moving_series: MovingSeries = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -68,7 +73,6 @@ def match(
 ) -> None:
     """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
     from anatomark.io.files import check_free
-    from anatomark.io.images.reading import read_image
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
     from anatomark.matching.named import matcher_named
     from anatomark.models.device import keep_freed_memory
@@ -78,10 +82,7 @@ def match(
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
     matcher = matcher_named(model, least=least, most=most, guided=guided, device=device)
     sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
-    images = [
-        read_image(path, spacing=size, grey=grey, constant_ok=True)
-        for path, size in zip((fixed, moving), sizes, strict=True)
-    ]
+    images = _read((fixed, moving), sizes, (fixed_series, moving_series), grey=grey)
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
     check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
@@ -99,6 +100,24 @@ def match(
         return
     console.say(f"{counted(len(kept), 'match', 'matches')}, {lost} rejected ({reject})")
     console.say("\n".join(written))
+
+
+def _read(
+    paths: tuple[Path, Path],
+    sizes: tuple[Any, Any],
+    series: tuple[str | None, str | None],
+    *,
+    grey: bool,
+) -> list[Any]:
+    from anatomark.io.images.reading import read_image
+
+    images = []
+    for name, path, size, chosen in zip(("fixed", "moving"), paths, sizes, series, strict=True):
+        with of_side(name):
+            images.append(
+                read_image(path, spacing=size, series=chosen, grey=grey, constant_ok=True)
+            )
+    return images
 
 
 def _ends(out: Path, unit: str) -> tuple[Path, Path]:

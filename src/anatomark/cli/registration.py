@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,12 +12,15 @@ from anatomark.cli.commands import (
     AsJson,
     Command,
     Device,
+    FixedSeries,
     FixedSpacing,
     Frame,
+    MovingSeries,
     MovingSpacing,
     Overwrite,
     Spacing,
 )
+from anatomark.cli.sides import of_side
 from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import AnatomarkError, UsageError
 
@@ -125,10 +124,8 @@ def register(
     spacing: Spacing = None,
     fixed_spacing: FixedSpacing = None,
     moving_spacing: MovingSpacing = None,
-    fixed_series: Annotated[
-        str | None, typer.Option(help="Which DICOM series of the fixed folder.")
-    ] = None,
-    moving_series: Annotated[str | None, typer.Option(help="Which of the moving one.")] = None,
+    fixed_series: FixedSeries = None,
+    moving_series: MovingSeries = None,
     fixed_frame: Annotated[
         Frame | None, typer.Option(help="Frame of the fixed points, if the file does not say.")
     ] = None,
@@ -206,7 +203,7 @@ def _read(
 
     images, masks = [], []
     for name, size, chosen in zip(("fixed", "moving"), sizes, series, strict=True):
-        with _of_side(name):
+        with of_side(name):
             images.append(read_image(given[name], spacing=size, series=chosen, grey=grey))
         path = given.get(f"{name}_mask")
         masks.append(None if path is None else read_mask(path, spacing=size))
@@ -228,7 +225,7 @@ def _evidence(
         for name, path, image, frame, unit in zip(
             ("fixed", "moving"), ends, images, sources.frames, sources.units, strict=True
         ):
-            with _of_side(name):
+            with of_side(name):
                 marks.append(points.landmarks_of_file(path, image.grid, frame=frame, unit=unit))
         found = points.Evidence(marks[0], marks[1], sources=("landmark files",))
     elif sources.model is not None:
@@ -255,27 +252,6 @@ def _detected(
     if sources.moving_model is not None:
         second = Detector(sources.moving_model, device=device)
     return detected((first, second), *images, paths=paths, progress=bar.stage)
-
-
-@contextmanager
-def _of_side(name: str) -> Iterator[None]:
-    """Advice on one image's files, and warnings, name the option of this command that is meant."""
-
-    def mended(text: str) -> str:
-        text = text.replace("--series (series=)", "--series").replace(
-            "--series", f"--{name}-series"
-        )
-        return re.sub(r"\b(frame|unit)=", rf"{name}_\1=", text)
-
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("default")
-        try:
-            yield
-        except AnatomarkError as fault:
-            fault.fix = None if fault.fix is None else mended(fault.fix)
-            raise
-    for one in said:
-        warnings.warn(type(one.message)(mended(str(one.message))), stacklevel=1)
 
 
 def _named(paths: tuple[Path, Path], work: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anatomark.cli import console
-from anatomark.cli.commands import AsJson, Command, Spacing
+from anatomark.cli.commands import AsJson, Command, Series, Spacing
 from anatomark.cli.reading import (
     By,
     CaseName,
@@ -31,7 +31,7 @@ def show(
     ] = Path("landmarks.png"),
     spacing: Spacing = None,
     names: Annotated[str | None, typer.Option(help="Only these landmarks, as a,b,c.")] = None,
-    series: Annotated[str | None, typer.Option(help="Which DICOM series of a folder.")] = None,
+    series: Series = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     nonfinite: Annotated[
         float | None, typer.Option(help="Show voxels that are NaN or infinite as this value.")

@@ -51,6 +51,7 @@ class Source:
     name: str
     path: Path
     spacing: Any = None
+    series: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +77,27 @@ def sources_of(
     split: str | None = None,
     domain: str | None = None,
     spacing: Any = None,
+    series: str | None = None,
 ) -> list[Source]:
-    """Images named one by one, or all those of cohorts; every result gets a name of its own."""
+    """Images named one by one, or all those of cohorts; every result gets a name of its own.
+
+    ``spacing`` and ``series`` are for images that are named one by one.
+    """
     found: list[Source] = []
     for given in map(Path, paths):
         if is_cohort(given):
+            if series is not None:
+                raise UsageError(
+                    "the images of a cohort are those of its table", path=given,
+                    fix="leave the series away",
+                )  # fmt: skip
             cohort = read_cohort(given, check=False)
             chosen = cohort.select(split=split, domain=domain)
             found += [
                 Source(case.case, case.image, _spacing(cohort, case)) for case in chosen.cases
             ]
         else:
-            found += [Source(stem_of(path), path, spacing) for path in _images_of(given)]
+            found += [Source(stem_of(path), path, spacing, series) for path in _images_of(given)]
     taken: dict[str, Path] = {}
     for source in found:
         other = taken.setdefault(source.name, source.path)
@@ -226,7 +236,7 @@ def _ahead(
 
 def _read(detector: Detector, source: Source, grey: bool) -> _Read:
     try:
-        image = read_image(source.path, spacing=source.spacing, grey=grey)
+        image = read_image(source.path, spacing=source.spacing, series=source.series, grey=grey)
         return _Read(source, image, detector.prepare(image), None)
     except AnatomarkError as fault:
         return _Read(source, None, None, _bare(fault.at(source.path)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any, Literal, cast
 
+from anatomark.errors import UsageError
 from anatomark.matching.matcher import LearntMatcher, Matching
 from anatomark.matching.sift import KINDS, SiftMatcher
 from anatomark.models.files import load_matcher
@@ -21,8 +22,15 @@ def matcher_named(
     """``sift``, ``sift-ratio``, ``rootsift`` and their like, or a model: shipped, file or run.
 
     ``least`` confidence of a match, at ``most`` so many landmarks of an image and ``guided`` are
-    for models.
+    for models; the others have neither, and refuse them.
     """
     if name in KINDS:
+        given = {"least": least > 0, "most": most is not None, "guided": guided is not None}
+        if any(given.values()):
+            said = " and ".join(word for word, there in given.items() if there)
+            raise UsageError(
+                f"{said}: for models only, {name} has nothing of the kind",
+                fix="leave that away, or name a model",
+            )
         return SiftMatcher(cast("Any", name))
     return LearntMatcher(load_matcher(name), least=least, most=most, guided=guided, device=device)

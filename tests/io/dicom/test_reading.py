@@ -334,7 +334,7 @@ def test_a_series_that_the_file_is_not_part_of_is_refused(
 ) -> None:
     path = write_dicom(tmp_path / "xray.dcm", PIXELS, **XRAY)
     assert read_image(path, series="1").array.shape == (6, 7)
-    with pytest.raises(UsageError, match="has no series '9'; choose one"):
+    with pytest.raises(UsageError, match="has no series '9'; say series=…"):
         read_image(path, series="9")
 
 

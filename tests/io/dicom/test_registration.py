@@ -162,7 +162,7 @@ def test_series_are_chosen_and_patients_are_told_apart(tmp_path, monkeypatch, wr
     words = ["register", "--fixed", "f", "--moving", "m", "--fixed-landmarks", "f.mrk.json",
              "--moving-landmarks", "m.mrk.json", "--no-picture", "--out", "out"]  # fmt: skip
     assert main(words) == 2
-    assert "choose one with --moving-series: 4:" in capsys.readouterr().err
+    assert "say --moving-series … (in a cohort, give each a folder): 4:" in capsys.readouterr().err
     words += ["--moving-series", "5"]
     assert main(words) == 0
     assert "different patients: PatientID 7 and 8" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_several_series_are_listed_with_what_tells_them_apart(study: Path) -> No
         with pytest.raises(UsageError) as caught:
             reader(study)
         assert str(caught.value) == (
-            f"{study}: has 2 series; choose one with --series (series=): "
+            f"{study}: has 2 series; say series=… (in a cohort, give each a folder): "
             f"3: thin axial, CT, 7 × 6 × 5, UID {ROOT}.3; 12: thick, MR, 7 × 4 × 3, UID {ROOT}.12"
         )
 
@@ -98,7 +98,7 @@ def test_a_scout_in_the_same_series_is_left_out_with_a_warning(
 
     # the scout is found first, but the largest part is number 1
     assert [(s.name, len(s.planes)) for s in list_series(folder)] == [("3.1", 5), ("3.2", 1)]
-    with pytest.warns(ImageWarning, match=r"1 images of the series .* --series 3\.2"):
+    with pytest.warns(ImageWarning, match=r"1 images of the series .* series='3\.2'"):
         image = read_image(folder)
     np.testing.assert_array_equal(image.array, stored_volume)
     assert read_image(folder, series="3.2").array.shape == (1, 6, 7)

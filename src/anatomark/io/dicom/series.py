@@ -116,8 +116,9 @@ def choose_series(path: Path, wanted: str | None) -> Series:
     several = f"has {len(known)} series" if len(known) > 1 else "has one series"
     problem = several if wanted is None else f"has {len(found) or 'no'} series {wanted!r}"
     raise UsageError(
-        problem, path=path, fix=f"choose one with --series (series=): {_listing(known)}"
-    )
+        problem, path=path,
+        fix=f"say series=… (in a cohort, give each a folder): {_listing(known)}",
+    )  # fmt: skip
 
 
 def _matching(known: Sequence[Series], wanted: str) -> list[Series]:
@@ -143,7 +144,7 @@ def _main_part(found: Sequence[Series], path: Path) -> Series | None:
     warnings.warn(
         ImageWarning(
             f"{path}: {scouts} images of the series have another size or orientation and are "
-            f"left out; choose them with --series {rest[0].name}"
+            f"left out; choose them with series='{rest[0].name}'"
         ),
         stacklevel=2,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anatomark.maps import Affine, Chain, Displacement, Map, ThinPlate
     from anatomark.pictures import draw, save_picture
     from anatomark.sampling import resample
+    from anatomark.slices import slice_of
 
 _HOMES = {
     "anatomark.data": ("Case", "Cohort", "Image", "Landmarks", "Sample"),
@@ -34,6 +35,7 @@ _HOMES = {
     "anatomark.maps": ("Affine", "Chain", "Displacement", "Map", "ThinPlate"),
     "anatomark.pictures": ("draw", "save_picture"),
     "anatomark.sampling": ("resample",),
+    "anatomark.slices": ("slice_of",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -59,6 +61,7 @@ __all__ = [
     "read_transform",
     "resample",
     "save_picture",
+    "slice_of",
     "write_cohort",
     "write_image",
     "write_landmarks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +50,11 @@ def test_both_ways_give_the_same(group, one, tmp_path):
     work = one.make(Setting(one.quick, "cpu", tmp_path))
     assert 0 <= compared(one, work) <= work.tolerance
     assert one.said.format(*one.size) != one.said
+
+
+@pytest.mark.parametrize(("group", "one"), EVERY, ids=[f"{g}-{t.name[:30]}" for g, t in EVERY])
+def test_what_is_measured_can_be_sent_to_a_process(group, one):
+    assert pickle.loads(pickle.dumps(one)).name == one.name
 
 
 def test_times_are_those_of_the_ways(report):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,22 +78,18 @@ class Step:
         return images.contiguous(memory_format=self.layout)
 
 
-def _step(recipe: Recipe, plainly: Callable[[Any], Any]) -> Callable[[Setting], Work]:
+def _steps(recipe: Recipe, plainly: Callable[[Any], Any], setting: Setting) -> Work:
     """Steps on blotchy images of a size ``(batch, z, y, x)`` or ``(batch, y, x)``."""
-
-    def make(setting: Setting) -> Work:
-        torch.manual_seed(0)
-        landmarks = _LANDMARKS[recipe.method]
-        method = make_method(recipe, landmarks)
-        count, *shape = setting.size
-        batch = _batch(count, shape, landmarks).to(setting.device)
-        batch = replace(batch, domain=next(iter(recipe.domains), ""))
-        plain = plainly(copy.deepcopy(method))
-        ours = Step(method, recipe, batch, fast=True)
-        naive = Step(plain, recipe, batch, fast=False)
-        return Work(ours, naive, _apart, 0.05 if _half(setting.device) else 0.002)
-
-    return make
+    torch.manual_seed(0)
+    landmarks = _LANDMARKS[recipe.method]
+    method = make_method(recipe, landmarks)
+    count, *shape = setting.size
+    batch = _batch(count, shape, landmarks).to(setting.device)
+    batch = replace(batch, domain=next(iter(recipe.domains), ""))
+    plain = plainly(copy.deepcopy(method))
+    ours = Step(method, recipe, batch, fast=True)
+    naive = Step(plain, recipe, batch, fast=False)
+    return Work(ours, naive, _apart, 0.05 if _half(setting.device) else 0.002)
 
 
 def _batch(count: int, shape: list[int], landmarks: int) -> Batch:
@@ -113,14 +110,10 @@ def _apart(ours: tuple[float, float], naive: tuple[float, float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(ours, naive, strict=True))
 
 
-def _as(kind: type[Any]) -> Callable[[Any], Any]:
+def _as(kind: type[Any], method: Any) -> Any:
     """The same method, which computes its losses as ``kind`` does."""
-
-    def changed(method: Any) -> Any:
-        method.__class__ = kind
-        return method
-
-    return changed
+    method.__class__ = kind
+    return method
 
 
 def _task(
@@ -129,19 +122,20 @@ def _task(
 ) -> Task:  # fmt: skip
     voxels = "×".join(f"{{{i}}}" for i in range(1, len(size)))
     return Task(
-        title, f"{against}; contiguous", _step(recipe, plainly), size, quick, f"{{0}} of {voxels}",
-        unit="of loss and gradient", devices=_EVERYWHERE, repeats=3, rate="steps",
+        title, f"{against}; contiguous", partial(_steps, recipe, plainly), size, quick,
+        f"{{0}} of {voxels}", unit="of loss and gradient", devices=_EVERYWHERE, repeats=3,
+        rate="steps",
     )  # fmt: skip
 
 
 TASKS = (
     _task(
         "fang2023: prostate-phantom-us", "grid of coordinates", read_recipe("prostate-phantom-us"),
-        _as(PlainFang2023), (4, 32, 48, 48), (2, 16, 16, 16),
+        partial(_as, PlainFang2023), (4, 32, 48, 48), (2, 16, 16, 16),
     ),
     _task(
         "zhu2021: universal, heads", "heatmaps that are built", read_recipe("universal").of("head"),
-        _as(PlainZhu2021), (2, 256, 224), (2, 64, 64),
+        partial(_as, PlainZhu2021), (2, 256, 224), (2, 64, 64),
     ),
     _task(
         "noothout2020: noothout2020-ccta", "a local network at a time",

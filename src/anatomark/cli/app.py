@@ -23,6 +23,7 @@ from anatomark.cli import (
     registration,
     reproduction,
     show,
+    slicing,
     system,
     training,
 )
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *show.COMMANDS, *convert.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
+    *show.COMMANDS, *convert.COMMANDS, *slicing.COMMANDS, *cohorts.COMMANDS, *training.COMMANDS,
     *detection.COMMANDS, *matching.COMMANDS, *registration.COMMANDS, *evaluation.COMMANDS,
     *reproduction.COMMANDS, *bench.COMMANDS, *system.COMMANDS,
 ):  # fmt: skip

@@ -124,7 +124,8 @@ def _check(fixed: Image, moving: Image) -> None:
     for name, image in (("fixed", fixed), ("moving", moving)):
         if image.grid.dimension != 2:
             raise GeometryError(
-                f"the {name} image is 3D, SIFT is for 2D images", fix="give single slices"
+                f"the {name} image is 3D, SIFT is for 2D images",
+                fix="cut slices out with anatomark slice",
             )
         if image.channels is not None:
             raise GeometryError(

@@ -11,6 +11,7 @@ from anatomark.data import Image, Landmarks
 from anatomark.errors import ImageError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.models.recipe import GridRecipe, IntensityRecipe
+from anatomark.orientation import turn
 from anatomark.sampling import resample
 
 Pixels = NDArray[np.float32]
@@ -43,7 +44,7 @@ def check_kind(image: Image, dimension: int, channels: int) -> None:
     if image.grid.dimension != dimension:
         raise ImageError(
             f"the image is {image.grid.dimension}D, the model is for {dimension}D images",
-            fix="give single slices, or choose another model"
+            fix="cut slices out with anatomark slice, or choose another model"
             if dimension == 2
             else "choose another model",
         )
@@ -52,18 +53,6 @@ def check_kind(image: Image, dimension: int, channels: int) -> None:
             f"the image has {image.channels or 1} channels, the model is for {channels}",
             fix="reduce colours with --grey" if channels == 1 else "choose another model",
         )
-
-
-def turn(image: Image) -> Image:
-    """Permute and reverse axes so that they run nearest to L, P, S; nothing is resampled."""
-    order = image.grid.orientation
-    homes = {letter: axis for axis, pair in enumerate(("LR", "PA", "SI")) for letter in pair}
-    axes = sorted(range(3), key=lambda axis: homes[order[axis]])
-    turned = image.permute(axes)
-    for axis, letter in enumerate(turned.grid.orientation):
-        if letter in "RAI":
-            turned = turned.flip(axis)
-    return turned
 
 
 def network_grid(grid: Grid, recipe: GridRecipe) -> Grid:

@@ -34,3 +34,9 @@ def test_errors_carry_what_a_program_needs():
 def test_every_error_is_an_anatomark_error(kind):
     assert issubclass(kind, errors.AnatomarkError)
     assert str(kind("x", path="f", fix="do y")) == "f: x; do y"
+
+
+def test_long_lists_are_shortened_and_say_so():
+    assert errors.listed(["a", "", "c"]) == "a, '', c"
+    assert errors.listed((str(n) for n in range(9)), 3) == "0, 1, 2 and 6 more"
+    assert errors.listed([]) == ""

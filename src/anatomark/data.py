@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError
+from anatomark.errors import CohortError, GeometryError, ImageError, LandmarkError, listed
 from anatomark.geometry import FloatArray, Grid, Unit, check_value, restore
 from anatomark.maps import Map
 
@@ -209,8 +209,8 @@ class Landmarks:
         try:
             return self.names.index(name)
         except ValueError:
-            known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
-            raise LandmarkError(f"there is no landmark {name!r}", fix=f"known: {known}") from None
+            known = f"known: {listed(self.names, 8)}"
+            raise LandmarkError(f"there is no landmark {name!r}", fix=known) from None
 
     # -- changing: each returns new landmarks ----------------------------------------------------
 

@@ -7,13 +7,20 @@ print it as it is. Anything that is not an ``AnatomarkError`` is a fault of ours
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 
 
 def one_line(text: str) -> str:
     """The text without line breaks; spaces stay, they may belong to a file name."""
     return re.sub(r"\s*[\r\n\v\f\x85\u2028\u2029]\s*", " ", text.strip())
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """``a, b, c``: the first names, and how many more there are."""
+    every = [name or "''" for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 class AnatomarkError(Exception):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.data import Image, Landmarks
-from anatomark.errors import GeometryError, UsageError
+from anatomark.errors import GeometryError, UsageError, listed
 from anatomark.frames import DOTS, Extent, Frame, flat_extent
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.files import suffix_of, writing
@@ -235,7 +235,7 @@ def _notes(landmarks: Landmarks, grid: Grid, rings: Mapping[str, float]) -> list
     beside = landmarks.present & ~grid.contains(np.nan_to_num(landmarks.points_mm))
     outside = [n for n, out in zip(landmarks.names, beside, strict=True) if out]
     notes = [
-        f"{what}: " + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if names[6:] else "")
+        f"{what}: {listed(names, 6)}"
         for what, names in (("absent", absent), ("outside the image", outside))
         if names
     ]

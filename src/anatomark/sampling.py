@@ -112,11 +112,12 @@ def _slabs(
     precision = working if interpolation == "linear" else torch.float64
     with torch.no_grad():
         volume = _to_tensor(array, working, device)
+        whole = bool(volume.isfinite().all())
         step = max(_VOXELS_AT_ONCE // int(np.prod(target.shape[1:])), 1)
         for start in range(0, target.shape[0], step):
             rows = slice(start, min(start + step, target.shape[0]))
             where = _origins(source, target, warp, rows, precision, device)
-            values = sample_at(volume, where, interpolation=interpolation, fill=fill)
+            values = sample_at(volume, where, interpolation=interpolation, fill=fill, whole=whole)
             yield rows, _to_array(values, array.dtype)
 
 
@@ -191,8 +192,12 @@ def sample_at(
     *,
     interpolation: Interpolation = "linear",
     fill: float = 0.0,
+    whole: bool | None = None,
 ) -> torch.Tensor:
-    """Values ``(C, …)`` of ``volume`` ``(C, *shape)`` at normalised ``(…, D)``, x, y(, z)."""
+    """Values ``(C, …)`` of ``volume`` ``(C, *shape)`` at normalised ``(…, D)``, x, y(, z).
+
+    ``whole`` says that every voxel is a number, where that is known; else they are looked at.
+    """
     import torch
     from torch.nn.functional import grid_sample
 
@@ -206,7 +211,9 @@ def sample_at(
         normalised = (2 * torch.minimum(index.clamp_min(0), size - 1) + 1) / size - 1
     elif interpolation != "linear":
         raise UsageError(f"interpolation is 'linear' or 'nearest', not {interpolation!r}")
-    if interpolation == "linear" and not bool(volume.isfinite().all()):
+    if whole is None:
+        whole = interpolation == "nearest" or bool(volume.isfinite().all())
+    if interpolation == "linear" and not whole:
         return _around_holes(volume, normalised, fill)
     # On the CPU torch works on the items of a batch in parallel, not on the points of one.
     workers = torch.get_num_threads() if volume.device.type == "cpu" else 1
@@ -224,6 +231,6 @@ def _around_holes(volume: torch.Tensor, normalised: torch.Tensor, fill: float) -
     import torch
 
     holes = ~volume.isfinite()
-    values = sample_at(volume.masked_fill(holes, 0), normalised, fill=fill)
-    weight = sample_at(holes.to(volume.dtype), normalised)
+    values = sample_at(volume.masked_fill(holes, 0), normalised, fill=fill, whole=True)
+    weight = sample_at(holes.to(volume.dtype), normalised, whole=True)
     return values.masked_fill(weight > _HOLE, torch.nan)

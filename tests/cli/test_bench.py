@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,29 @@ def test_a_group_is_measured_and_printed(measured, capsys):
     assert "times faster" in said
     assert "fits: rigid" in said
     assert (asked["groups"], asked["quick"], asked["device"]) == (("fits",), True, "cpu")
+
+
+def test_a_narrow_terminal_shows_what_matters(measured, monkeypatch, capsys):
+    long = replace(GOOD, name="rigid, with its errors", reference="a loop over all of the pairs")
+    measured([long, BAD])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "75")
+    assert main(["bench", "fits"]) == 1
+    said, aside = capsys.readouterr()
+    row = next(line for line in said.splitlines() if "rigid" in line)
+    assert row.split() == [
+        "fits:",
+        "rigid,",
+        "with",
+        "its",
+        "errors",
+        *["1.00", "ms", "2.00", "ms", "2.00"],
+    ]
+    assert "peak" not in said
+    assert "error: fits: robust: it broke" in aside
+    monkeypatch.setenv("COLUMNS", "175")
+    assert main(["bench", "fits"]) == 1
+    assert "a loop over all of the pairs" in capsys.readouterr().out
 
 
 def test_files_are_kept_and_none_is_overwritten(measured, tmp_path, capsys):

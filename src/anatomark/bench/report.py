@@ -12,11 +12,13 @@ from typing import Any
 from anatomark.bench.runs import Report, Row
 from anatomark.errors import UsageError
 from anatomark.io.files import read_text, reason_of, write_text
+from anatomark.io.json_files import write_json
 
 HEADERS = (
     "what", "size", "device", "anatomark", "reference", "its time", "times faster",
     "peak MiB", "its peak",
 )  # fmt: skip
+ESSENTIAL = (0, 3, 5, 6)  # columns that a narrow terminal shows
 
 
 def to_record(report: Report) -> dict[str, Any]:
@@ -127,7 +129,6 @@ def save(report: Report, folder: Path, text: str) -> tuple[Path, Path]:
         if not any(file.exists() for file in files):
             break
         number += 1
-    record = json.dumps(to_record(report), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(files[0], record + "\n")
+    write_json(files[0], to_record(report))
     write_text(files[1], text)
     return files

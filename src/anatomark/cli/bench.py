@@ -30,7 +30,15 @@ def bench(
     as_json: AsJson = False,
 ) -> int:
     """Measure time and peak memory beside a reference in the same run; 1 where one failed."""
-    from anatomark.bench.report import HEADERS, check_folder, heading, save, table, to_record
+    from anatomark.bench.report import (
+        ESSENTIAL,
+        HEADERS,
+        check_folder,
+        heading,
+        save,
+        table,
+        to_record,
+    )
     from anatomark.bench.runs import check_groups, measure_all, tasks_of
 
     chosen = check_groups(groups or [])
@@ -49,8 +57,11 @@ def bench(
         console.say_json(to_record(report))
     else:
         console.say(heading(report))
-        console.say_table(HEADERS, cells)
+        console.say_table(HEADERS, cells, essential=ESSENTIAL)
         console.say("\n".join(str(file) for file in files) or "say --out DIR to keep this")
+    for row in report.rows:
+        if row.state == "failed":
+            console.say_error(f"{row.group}: {row.name}: {row.reason}")
     return 1 if report.failed else 0
 
 

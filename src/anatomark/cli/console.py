@@ -5,16 +5,16 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from anatomark.errors import one_line
+from anatomark.io.json_files import json_text
 
+_ENDLESS = 10_000  # letters of a line
 _BAR_AFTER = 2.0  # seconds of work before a bar is shown
 
 
@@ -59,30 +59,27 @@ def say(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print a result that a program reads; not-a-number becomes null, as JSON has no other."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))  # noqa: T201
+    print(json_text(value, indent=2))  # noqa: T201
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (str, bool)) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, Iterable):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, int) else str(value)
+def say_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, essential: Sequence[int] = ()
+) -> None:
+    """Print an aligned table; as plain text where the output is not a terminal.
 
-
-def say_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print an aligned table; as plain text where the output is not a terminal."""
+    In a terminal that is too narrow for all columns only the ``essential`` ones are printed, where
+    some are named: cells that are folded letter by letter cannot be read.
+    """
     from rich.console import Console
 
     # A pipe has no width: let no cell be folded for it.
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(_table(headers, rows))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    rows = list(rows)
+    whole = _table(headers, rows)
+    needed = Console(width=_ENDLESS).measure(whole).maximum
+    if essential and sys.stdout.isatty() and needed > console.width:
+        whole = _table([headers[i] for i in essential], [[r[i] for i in essential] for r in rows])
+    console.print(whole)
 
 
 def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = 240) -> str:

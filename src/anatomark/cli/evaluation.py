@@ -12,7 +12,7 @@ from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Measures
 from anatomark.cli.reading import Unit
 from anatomark.cli.words import numbers, two_each
-from anatomark.errors import CohortWarning, UsageError
+from anatomark.errors import CohortWarning, UsageError, listed
 
 Thresholds = Annotated[
     str | None,
@@ -90,8 +90,6 @@ def _limits(text: str | None) -> tuple[float, ...]:
 
 
 def _warn(result: Any, without: tuple[str, ...]) -> None:
-    from anatomark.metrics.report import listed
-
     for what, names in (
         ("no prediction", result.missing),
         ("predicted, but no case of the truth", result.unused),
@@ -99,7 +97,7 @@ def _warn(result: Any, without: tuple[str, ...]) -> None:
         ("no true landmarks", without),
     ):
         if names:
-            text = f"left out, {what} ({len(names)}): {listed(names, 5)}"
+            text = f"left out, {what} ({len(names)}): {listed(names)}"
             warnings.warn(CohortWarning(text), stacklevel=2)
 
 

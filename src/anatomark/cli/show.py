@@ -20,7 +20,7 @@ from anatomark.cli.reading import (
     read_marks,
 )
 from anatomark.cli.words import spacing_of
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, listed
 
 
 def show(
@@ -115,9 +115,9 @@ def _outside(picture: Any, marks: Any) -> list[str]:
 
     outside = outside_names(marks, picture.grid)
     if outside:
-        listed = ", ".join(outside[:8]) + (", …" if len(outside) > 8 else "")
+        names = listed(outside, 8)
         warnings.warn(
-            ImageWarning(f"outside the image: {listed} (is it the right image, spacing, frame?)"),
+            ImageWarning(f"outside the image: {names} (is it the right image, spacing, frame?)"),
             stacklevel=2,
         )
     return outside

@@ -17,11 +17,12 @@ import numpy as np
 from anatomark.errors import LandmarkError, UsageError
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.io.json_files import plain
 from anatomark.metrics.errors import ErrorTable
 from anatomark.metrics.evaluation import DRAWS
 from anatomark.metrics.paired import LEVEL, Comparison, compare_runs, marks_of
 from anatomark.metrics.plots import cumulative, save_plot
-from anatomark.metrics.records import Run, group_record, plain, write_record
+from anatomark.metrics.records import Run, group_record, write_record
 from anatomark.metrics.statistics import Group, check_thresholds, summarise
 from anatomark.metrics.tables import booktabs, escaped, interval, number, rows_of
 from anatomark.pages import Page

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.data import Landmarks
-from anatomark.errors import LandmarkError, UsageError
+from anatomark.errors import LandmarkError, UsageError, listed
 from anatomark.geometry import FloatArray, Unit
 
 BoolArray = NDArray[np.bool_]
@@ -195,12 +195,8 @@ def _matched(case: str, true: Landmarks, found: Landmarks) -> Landmarks:
         )
     if not set(true.names) & set(found.names):
         raise LandmarkError(
-            f"case {case!r}: the prediction names {_some(found)}, the truth {_some(true)}; "
-            "no name is in both",
+            f"case {case!r}: the prediction names {listed(found.names, 3)}, "
+            f"the truth {listed(true.names, 3)}; no name is in both",
             fix="give both the same names",
         )
     return found.select(true.names, missing="absent")
-
-
-def _some(landmarks: Landmarks) -> str:
-    return ", ".join(landmarks.names[:3]) + (", …" if len(landmarks) > 3 else "")

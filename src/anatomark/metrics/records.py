@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from anatomark.errors import AnatomarkError, UsageError
 from anatomark.io.files import read_text, write_text
+from anatomark.io.json_files import json_text, plain
 from anatomark.metrics.errors import STATES, ErrorTable
 from anatomark.metrics.evaluation import Evaluation
 from anatomark.metrics.measures.tables import case_records, measures_record
@@ -93,19 +93,6 @@ def group_record(group: Group) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
-    """Numbers, tuples, arrays and mappings as JSON has them; NaN becomes ``None``."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(v) for v in value]
-    return value
-
-
 def _line(line: Line) -> dict[str, Any]:
     each = {name: plain(value) for name, value in line.per_landmark.items()}
     return {"what": NOTES[line.kind], "mean": plain(line.mean), "per_landmark": each}
@@ -132,9 +119,9 @@ def _cases(evaluation: Evaluation) -> list[dict[str, Any]]:
 def write_record(record: Mapping[str, Any], path: str | PathLike[str]) -> None:
     """Write a record as JSON, one case a line so that the file can be looked at."""
     head = {k: v for k, v in record.items() if k != "cases"}
-    text = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json_text(head)
     if "cases" in record:
-        rows = (json.dumps(c, ensure_ascii=False, allow_nan=False) for c in record["cases"])
+        rows = (json_text(c, indent=None) for c in record["cases"])
         text = text[:-2] + ',\n "cases": [\n  ' + ",\n  ".join(rows) + "\n ]\n}"
     write_text(path, text + "\n")
 

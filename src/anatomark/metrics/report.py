@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anatomark.data import Image, Landmarks
-from anatomark.errors import AnatomarkError
+from anatomark.errors import AnatomarkError, listed
 from anatomark.io.files import write_text
 from anatomark.metrics.ellipses import ellipses
 from anatomark.metrics.evaluation import Evaluation
@@ -164,16 +164,12 @@ def _left_out(evaluation: Evaluation) -> list[str]:
         ("predicted, but not in the truth", evaluation.unused),
     ):
         if names:
-            said.append(f"Cases {what} ({len(names)}): {listed(names)}.")
+            said.append(f"Cases {what} ({len(names)}): {listed(names, _LISTED)}.")
     if evaluation.unknown:
-        said.append(f"Predicted names that the truth does not have: {listed(evaluation.unknown)}.")
+        said.append(
+            f"Predicted names that the truth does not have: {listed(evaluation.unknown, _LISTED)}."
+        )
     return said
-
-
-def listed(names: tuple[str, ...], most: int = _LISTED) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _observers(page: Page, evaluation: Evaluation) -> None:

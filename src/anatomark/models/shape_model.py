@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc
 
 from anatomark.geometry import FloatArray
+from anatomark.io.json_files import plain
 
 _TURN = 4.0  # the others fix a turn if they reach this many SD away from its axis
 
@@ -61,15 +62,6 @@ class ShapePrior:
 def present(points: FloatArray) -> NDArray[np.bool_]:
     """Which points ``(..., D)`` are there."""
     return np.asarray(np.isfinite(points).all(axis=-1))
-
-
-def plain(value: Any) -> Any:
-    """Arrays as lists, numbers that are not finite as ``None``."""
-    if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
-    if isinstance(value, list):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # -- pose ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anatomark.errors import LandmarkError
 from anatomark.geometry import FloatArray
+from anatomark.io.json_files import plain
 from anatomark.models.shape_model import (
     ShapePrior,
     distances,
@@ -21,7 +22,6 @@ from anatomark.models.shape_model import (
     invariants,
     joint_precision,
     lay,
-    plain,
     present,
     tail,
 )

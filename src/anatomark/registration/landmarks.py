@@ -13,7 +13,7 @@ import numpy as np
 
 from anatomark.correspondence import Matches
 from anatomark.data import Landmarks
-from anatomark.errors import RegistrationError
+from anatomark.errors import RegistrationError, listed
 from anatomark.geometry import FloatArray, Unit
 from anatomark.registration.checks import least_pairs
 from anatomark.registration.closed import Kind
@@ -27,7 +27,6 @@ Transform = Literal["rigid", "similarity", "affine", "tps"]
 Robust = Literal["no", "ransac", "smooth", "reweighted"]
 
 TRANSFORMS: tuple[Transform, ...] = ("rigid", "similarity", "affine", "tps")
-_LISTED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,11 +282,11 @@ def _check_enough(pairs: Pairs, kind: Transform, fixed: Landmarks, moving: Landm
     if len(pairs) >= least:
         return
     only = [
-        f"only the {side} image has {_listed(alone)}"
+        f"only the {side} image has {listed(sorted(alone), 8)}"
         for side, one, other in (("fixed", fixed, moving), ("moving", moving, fixed))
         if (alone := seen(one) - seen(other))
     ]
-    said = "; ".join([f"shared: {_listed(set(pairs.names))}", *only])
+    said = "; ".join([f"shared: {listed(sorted(pairs.names), 8) or 'none'}", *only])
     simpler = " or fit a rigid map" if len(pairs) >= least_pairs("rigid", fixed.dimension) else ""
     fix = f"add {least - len(pairs)} or more,{simpler}" if simpler else "add points to both"
     if len(only) == 2:
@@ -308,8 +307,7 @@ def names_alike(fixed: Landmarks, moving: Landmarks) -> str:
     """
     one, other = seen(fixed) - seen(moving), seen(moving) - seen(fixed)
     found = [(a, b) for a in sorted(one) for b in sorted(other) if _plain(a) == _plain(b)]
-    said = ", ".join(f"{a!r} and {b!r}" for a, b in found[:_LISTED])
-    return said + (", …" if len(found) > _LISTED else "")
+    return listed(f"{a!r} and {b!r}" for a, b in found)
 
 
 def _plain(name: str) -> str:
@@ -320,8 +318,3 @@ def _plain(name: str) -> str:
 def seen(landmarks: Landmarks) -> set[str]:
     """Names of the landmarks that are present."""
     return {n for n, here in zip(landmarks.names, landmarks.present, strict=True) if here}
-
-
-def _listed(names: set[str]) -> str:
-    first = sorted(names)[:_LISTED]
-    return ", ".join(first) + (", …" if len(names) > _LISTED else "") if names else "none"

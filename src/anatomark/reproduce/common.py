@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from anatomark.data import Cohort
 from anatomark.errors import UsageError
 from anatomark.io.files import write_text
+from anatomark.io.json_files import write_json
 from anatomark.pages import Page
 from anatomark.training.groups import Data
 from anatomark.training.study import begin_study
@@ -63,7 +63,7 @@ class Reproduced:
                 *(f"| {' | '.join(row)} |" for row in table.rows), "",
             ]  # fmt: skip
         lines += [f"- {said}" for said in self.verdict]
-        write_text(folder / "tables.json", json.dumps(dict(self.record), indent=1))
+        write_json(folder / "tables.json", self.record)
         write_text(folder / "tables.md", "\n".join(lines) + "\n")
         page = Page(f"{self.paper}: published, and reproduced here", lead=self.about)
         self.show_on(page)

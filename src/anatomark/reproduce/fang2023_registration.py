@@ -20,7 +20,7 @@ from anatomark.datasets.phantoms.prostate.pair import prostate_pair
 from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
 from anatomark.io.cohorts.cases import load_sample
-from anatomark.io.files import write_text
+from anatomark.io.json_files import write_json
 from anatomark.maps import Affine
 from anatomark.metrics.paired import wilcoxon
 from anatomark.metrics.plots import save_plot
@@ -191,7 +191,7 @@ def _write(folder: Path, record: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_plot(figure, folder / PLOT)
         plt.close(figure)
-    write_text(folder / FILE, json.dumps(dict(record), indent=1))
+    write_json(folder / FILE, record)
 
 
 # -- tables ----------------------------------------------------------------------------------------

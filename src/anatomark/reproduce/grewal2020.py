@@ -14,13 +14,13 @@ from anatomark.data import Cohort, Image
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.cohorts.files import read_cohort
+from anatomark.io.json_files import plain
 from anatomark.matching.errors import ErrorSummary, error_rows, quartiles, quartiles_text
 from anatomark.matching.known import KINDS, Kind
 from anatomark.matching.matcher import LearntMatcher, Matching
 from anatomark.matching.pictures import draw_errors
 from anatomark.matching.sift import SiftMatcher
 from anatomark.matching.study import MatchingStudy, compare_matchers
-from anatomark.metrics.records import plain
 from anatomark.models.files import load_matcher
 from anatomark.models.recipe import Recipe, parse_recipe, read_recipe
 from anatomark.pictures import save_picture

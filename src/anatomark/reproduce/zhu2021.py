@@ -24,7 +24,8 @@ from anatomark.geometry import FloatArray
 from anatomark.inference.detector import Detector
 from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import read_text, write_text
+from anatomark.io.files import read_text
+from anatomark.io.json_files import write_json
 from anatomark.metrics.evaluation import evaluate
 from anatomark.metrics.report import write_evaluation
 from anatomark.metrics.sources import Truth, read_truth
@@ -202,7 +203,7 @@ def _model(
             d: {"own": m.own.tolist(), "pixels": m.pixels.tolist(), "unit": m.unit}
             for d, m in found.items()
         }
-        write_text(errors, json.dumps(record))
+        write_json(errors, record)
     record = json.loads(read_text(errors, UsageError))
     return {
         d: Measured(np.array(m["own"]), np.array(m["pixels"]), m["unit"]) for d, m in record.items()

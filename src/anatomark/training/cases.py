@@ -19,7 +19,8 @@ from anatomark.errors import AnatomarkError, TrainingError, UsageError
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.cases import load_sample, pairs_of
 from anatomark.io.cohorts.files import read_cohort
-from anatomark.io.files import check_readable, read_text, write_text, writing
+from anatomark.io.files import check_readable, read_text, writing
+from anatomark.io.json_files import write_json
 from anatomark.models.checks import raw_statistics
 from anatomark.models.preparation import body, prepare, to_network
 from anatomark.models.recipe import Recipe
@@ -170,7 +171,7 @@ def write_prepared(
         "pairs": cases.pairs, "unit": cases.unit, "source": cases.source,
         "splits": dict(cases.splits), "patients": dict(cases.patients), "files": files,
     }  # fmt: skip
-    write_text(root / PREPARED_FILE, json.dumps(record, indent=1))
+    write_json(root / PREPARED_FILE, record)
 
 
 def _view(recipe: Recipe) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.io.json_files import plain, write_json
 from anatomark.methods import Method
-from anatomark.metrics.records import plain
 from anatomark.metrics.statistics import summarise
 from anatomark.models.checks import Checks, grown, growth, learn_checks, own_covariance
 from anatomark.models.files import (
@@ -63,14 +62,12 @@ def finish(
     info, weights = read_weights(folder / BEST)
     if "" in found:
         only = found[""]
-        write_text(folder / METRICS_FILE, json.dumps(only.metrics, indent=1, allow_nan=False))
+        write_json(folder / METRICS_FILE, only.metrics)
         write_text(folder / CARD_FILE, only.card)
         info = info.model_copy(update={"trained": only.trained, "checks": only.checks.to_record()})
     else:
         metrics = {domain: own.metrics for domain, own in found.items()}
-        write_text(
-            folder / METRICS_FILE, json.dumps({"domains": metrics}, indent=1, allow_nan=False)
-        )
+        write_json(folder / METRICS_FILE, {"domains": metrics})
         cards = [] if base is None else [base.card or short_cards(base.info)]
         write_text(folder / CARD_FILE, "\n".join([*cards, *(own.card for own in found.values())]))
         each = {

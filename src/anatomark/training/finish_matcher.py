@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from anatomark.geometry import FloatArray
 from anatomark.io.files import write_text
+from anatomark.io.json_files import write_json
 from anatomark.methods import Batch
 from anatomark.models.conformal import ConfidenceMap, fit_confidence
 from anatomark.models.files import (
@@ -63,7 +63,7 @@ def finish_matcher(
     }  # fmt: skip
     if known.get(group.domain):
         about["validation_cases_known"] = known[group.domain]
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=1, allow_nan=False))
+    write_json(folder / METRICS_FILE, metrics)
     write_text(folder / CARD_FILE, matcher_card(model, about, metrics))
     info, weights = read_weights(folder / BEST)
     checks = {CONFIDENCE: _confidence([one for one in learnt if not one.guided]).to_record()}

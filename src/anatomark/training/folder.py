@@ -18,6 +18,7 @@ import torch
 from anatomark import __version__
 from anatomark.errors import AnatomarkWarning, TrainingError, UsageError, WriteError
 from anatomark.io.files import check_not_a_file, read_text, write_text
+from anatomark.io.json_files import write_json
 from anatomark.models.recipe import Recipe, format_recipe, parse_recipe
 from anatomark.training.groups import Group
 
@@ -64,8 +65,8 @@ def begin(
         (folder / "state").mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise WriteError(f"cannot be made: {fault.strerror}", path=folder) from None
-    write_text(folder / ENVIRONMENT_FILE, json.dumps(about, indent=1))
-    write_text(folder / CASES_FILE, json.dumps(used, indent=1))
+    write_json(folder / ENVIRONMENT_FILE, about)
+    write_json(folder / CASES_FILE, used)
 
 
 def _used(group: Group) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from anatomark.errors import UsageError
-from anatomark.io.files import read_text, write_text
+from anatomark.io.files import read_text
+from anatomark.io.json_files import write_json
 from anatomark.models.files import WEIGHTS_FILE
 from anatomark.models.recipe import Recipe, parse_recipe
 from anatomark.training.folder import RECIPE_FILE
@@ -26,7 +27,7 @@ def begin_study(folder: Path, name: str, now: Mapping[str, Any]) -> None:
     if not path.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise UsageError("the folder is not empty", path=folder, fix="name another for --out")
-        write_text(path, json.dumps(dict(now), indent=1))
+        write_json(path, now)
         return
     then = json.loads(read_text(path, UsageError))
     if "recipe" in then:  # with the defaults that came since

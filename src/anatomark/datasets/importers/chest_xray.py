@@ -18,10 +18,9 @@ from anatomark.datasets.importers.common import (
     Spacing,
     in_pixels,
     save,
-    some,
 )
 from anatomark.datasets.importers.sources import first_folder, folder, images_in, left_out, numbers
-from anatomark.errors import CohortError
+from anatomark.errors import CohortError, listed
 from anatomark.geometry import FloatArray
 from anatomark.io.files import read_text, stem_of
 
@@ -111,7 +110,7 @@ def _check_order(points: dict[str, FloatArray], names: tuple[str, ...], root: Pa
     wrong = [case for case, one in points.items() if not _in_order(one, names)]
     if wrong:
         raise CohortError(
-            f"the points of {some(wrong)} are not in the order {', '.join(names)}",
+            f"the points of {listed(wrong)} are not in the order {', '.join(names)}",
             path=root,
             fix="give names in the order of the files, or mend those files",
         )

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from anatomark.data import Case, Cohort, Landmarks
 from anatomark.datasets.importers.splits import divide
-from anatomark.errors import AnatomarkError, CohortError, CohortWarning, UsageError
+from anatomark.errors import AnatomarkError, CohortError, CohortWarning, UsageError, listed
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.checks import check_table, outside_names
 from anatomark.io.cohorts.files import (
@@ -34,7 +34,6 @@ from anatomark.io.landmarks.placing import of_dimension, place
 Spacing = float | Sequence[float] | None
 Origin = Literal["centre", "corner"]
 PathLike = str | os.PathLike[str]
-_SHOWN = 5
 _IN_TWO_FILES = {".mhd", ".nhdr"}
 
 
@@ -154,7 +153,7 @@ def save(
     if notes.outside:
         warnings.warn(
             CohortWarning(
-                f"{out}: points outside their image were made absent: {some(notes.outside)}"
+                f"{out}: points outside their image were made absent: {listed(notes.outside)}"
             ),
             stacklevel=3,
         )
@@ -260,7 +259,7 @@ def _kept(landmarks: Landmarks, grid: Grid, case: str, chosen: _Chosen, notes: _
     outside = outside_names(landmarks, grid)
     if not outside:
         return landmarks
-    where = f"case {case!r}: {some(outside)}"
+    where = f"case {case!r}: {listed(outside)}"
     if len(outside) > landmarks.present.sum() / 2:
         notes.problems.append(
             f"most points lie outside the image ({where}); are spacing, unit and origin right?"
@@ -316,9 +315,3 @@ def _cohort(
         seed=chosen.seed,
         about=about,
     )
-
-
-def some(texts: Sequence[str]) -> str:
-    """The first few texts, and how many more there are."""
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more

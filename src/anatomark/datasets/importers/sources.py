@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from anatomark.datasets.importers.common import PathLike, some
-from anatomark.errors import CohortError, CohortWarning
+from anatomark.datasets.importers.common import PathLike
+from anatomark.errors import CohortError, CohortWarning, listed
 from anatomark.io.files import read_text, stem_of, suffix_of
 from anatomark.io.images.reading import IMAGE_SUFFIXES
 
@@ -109,5 +109,5 @@ def left_out(source: Path, what: str, names: list[str]) -> None:
     """Warn of what is in the source, but not in the cohort."""
     if names:
         warnings.warn(
-            CohortWarning(f"{source}: {len(names)} {what} left out: {some(names)}"), stacklevel=3
+            CohortWarning(f"{source}: {len(names)} {what} left out: {listed(names)}"), stacklevel=3
         )

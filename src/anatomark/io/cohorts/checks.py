@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from anatomark.data import Case, Cohort, Landmarks, names_of
-from anatomark.errors import AnatomarkError
+from anatomark.errors import AnatomarkError, listed
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.cases import case_grid, case_spacing, mask_fault
 from anatomark.io.cohorts.tables import spacing_fault
@@ -21,7 +21,6 @@ from anatomark.io.images.reading import read_grid
 from anatomark.io.landmarks.formats import read_landmarks
 
 _THREADS = 8
-_SHOWN = 5  # names listed in one problem
 _SPLIT = re.compile(r"(train|val|test|fold)\w*(-\w+)*")
 
 
@@ -41,7 +40,7 @@ def _names(cohort: Cohort) -> Iterator[str]:
         where = f"domain {domain!r}" if domain else "the cohort"
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            yield f"{where} lists landmarks twice: {_some(twice)}"
+            yield f"{where} lists landmarks twice: {listed(twice)}"
         if any(not name.strip() for name in names):
             yield f"{where} lists a landmark without a name"
 
@@ -53,7 +52,7 @@ def _pairs(cohort: Cohort) -> Iterator[str]:
             yield f"the pair {list(pair)} names unknown landmarks"
     twice = [name for name, count in used.items() if count > 1]
     if twice:
-        yield f"landmarks are in more than one left/right pair: {_some(twice)}"
+        yield f"landmarks are in more than one left/right pair: {listed(twice)}"
 
 
 def _settings(cohort: Cohort) -> Iterator[str]:
@@ -79,7 +78,7 @@ def _duplicates(cohort: Cohort) -> Iterator[str]:
             users[_real(case.image)].append(case.case)
     for image, cases in users.items():
         if len(cases) > 1 and len(set(cases)) > 1:
-            yield f"the same image is used by cases {_some(cases)}: {image}"
+            yield f"the same image is used by cases {listed(cases)}: {image}"
     yield from _shared_landmarks(cohort)
 
 
@@ -91,7 +90,7 @@ def _shared_landmarks(cohort: Cohort) -> Iterator[str]:
                 users[_real(path)][case.case] = None
     for path, cases in users.items():
         if len(cases) > 1:
-            yield f"the same landmark file is used by cases {_some(list(cases))}: {path}"
+            yield f"the same landmark file is used by cases {listed(list(cases))}: {path}"
 
 
 def _real(path: Path) -> Path:
@@ -137,7 +136,7 @@ def _partners(cohort: Cohort) -> Iterator[str]:
 def _domains(cohort: Cohort) -> Iterator[str]:
     for case in cohort.cases:
         if (case.landmarks or case.observers) and case.domain not in cohort.names:
-            known = f"; known are {_some(cohort.names)}" if cohort.names else ""
+            known = f"; known are {listed(cohort.names)}" if cohort.names else ""
             yield f"case {case.case!r}: no names are listed for domain {case.domain!r}{known}"
 
 
@@ -154,18 +153,19 @@ def _observers(cohort: Cohort) -> Iterator[str]:
                  for n in c.observers if len(c.observers) == 1}  # fmt: skip
         if not cohort.truth and len(names) > 1 and len(alone) > 1:
             yield (
-                f"some cases were read by {_some(sorted(alone))} alone: set truth to one of them, "
+                f"some cases were read by {listed(sorted(alone))} alone: set truth to one of them, "
                 "or name their files in the column landmarks"
             )
     for case in cohort.cases:
         missing = everybody[case.domain] - set(case.observers)
         if not cohort.truth and len(case.observers) > 1 and case.landmarks is None:
             yield (
-                f"case {case.case!r} was read by {_some(sorted(case.observers))}: "
+                f"case {case.case!r} was read by {listed(sorted(case.observers))}: "
                 "set truth to 'mean' or to one of them"
             )
         elif cohort.truth == "mean" and case.observers and missing:
-            yield f"case {case.case!r}: truth is the mean, but there is nothing by {_some(missing)}"
+            said = "truth is the mean, but there is nothing by"
+            yield f"case {case.case!r}: {said} {listed(missing)}"
         elif cohort.truth in missing and (case.observers or case.landmarks):
             yield f"case {case.case!r}: truth is {cohort.truth!r}, who did not read it"
 
@@ -238,13 +238,13 @@ def _check_landmarks(
     except AnatomarkError as fault:
         yield f"{what}: {fault}"
         return
-    listed = names_of(cohort, case.domain)
-    unknown = [name for name in landmarks.names if name not in listed]
-    missing = [name for name in listed if name not in landmarks.names]
-    if unknown and listed:
-        yield f"{what}: names not in the list: {_some(unknown)} ({path})"
+    known = names_of(cohort, case.domain)
+    unknown = [name for name in landmarks.names if name not in known]
+    missing = [name for name in known if name not in landmarks.names]
+    if unknown and known:
+        yield f"{what}: names not in the list: {listed(unknown)} ({path})"
     if missing:
-        yield f"{what}: landmarks missing from the file: {_some(missing)} ({path})"
+        yield f"{what}: landmarks missing from the file: {listed(missing)} ({path})"
     if landmarks.dimension != grid.dimension:
         yield f"{what}: {landmarks.dimension}D points for a {grid.dimension}D image ({path})"
     elif landmarks.unit != grid.unit:
@@ -256,17 +256,10 @@ def _check_landmarks(
 def _check_inside(landmarks: Landmarks, grid: Grid, what: str, path: Path) -> Iterator[str]:
     outside = outside_names(landmarks, grid)
     if outside:
-        yield f"{what}: points outside the image: {_some(outside)} ({path})"
+        yield f"{what}: points outside the image: {listed(outside)} ({path})"
 
 
 def outside_names(landmarks: Landmarks, grid: Grid) -> list[str]:
     """Names of the present landmarks that lie beyond the outer faces of the image."""
     out = landmarks.present & ~grid.contains(landmarks.points_mm)
     return [name for name, is_out in zip(landmarks.names, out, strict=True) if is_out]
-
-
-def _some(names: Iterable[str] | Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    texts = [name or "''" for name in names]
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more

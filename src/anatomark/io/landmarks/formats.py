@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from anatomark.data import Landmarks
-from anatomark.errors import AnatomarkError, LandmarkError, LossWarning, UsageError
+from anatomark.errors import AnatomarkError, LandmarkError, LossWarning, UsageError, listed
 from anatomark.geometry import Grid, Unit
 from anatomark.io.files import pick_format
 from anatomark.io.landmarks.fcsv import read_fcsv, write_fcsv
@@ -315,8 +315,7 @@ def _in_unit_of(kind: Format, name: str, landmarks: Landmarks, grid: Grid | None
 def _contents(landmarks: Landmarks) -> dict[str, str]:
     """What there is beside names and points, as ``Format.holds`` calls it, and in words."""
     names = [n for n, here in zip(landmarks.names, landmarks.present, strict=True) if not here]
-    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-    found = {"absence": f"{len(names)} absent landmarks ({shown})"} if names else {}
+    found = {"absence": f"{len(names)} absent landmarks ({listed(names, 8)})"} if names else {}
     for what, values in (
         ("covariance", landmarks.covariance_mm2),
         ("confidence", landmarks.confidence),

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from anatomark.data import Landmarks
-from anatomark.errors import LandmarkError, UsageError
+from anatomark.errors import LandmarkError, UsageError, listed
 from anatomark.geometry import FloatArray, Unit
 from anatomark.io.files import read_text, stem_of, write_text
 from anatomark.io.landmarks.parsing import (
@@ -96,7 +96,7 @@ def read_csv(path: Path, *, case: str | None = None, unit: Unit | None = None) -
     if case is None and len(groups) == 1:
         case = next(iter(groups))
     if case not in groups:
-        known = ", ".join([*groups][:8]) + (", …" if len(groups) > 8 else "")
+        known = listed(groups, 8)
         problem = f"holds {len(groups)} cases" if case is None else f"has no case {case!r}"
         raise UsageError(problem, fix=f"say case=…, one of {known}")
     landmarks = groups[case]
@@ -233,8 +233,7 @@ def _name_columns(table: _Table, names: str | Sequence[str] | None) -> list[int]
 
 
 def _columns_are(header: Sequence[str]) -> str:
-    shown = ", ".join(header[:12]) + (", …" if len(header) > 12 else "")
-    return f"its columns are {shown}"
+    return f"its columns are {listed(header, 12)}"
 
 
 def _point(table: _Table, where: str, cells: Sequence[str], columns: Sequence[int]) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from anatomark.correspondence import Matches
 from anatomark.data import Image, Landmarks
-from anatomark.errors import AnatomarkError, RegistrationError
+from anatomark.errors import AnatomarkError, RegistrationError, listed
 from anatomark.geometry import Grid, Unit
 from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
@@ -29,7 +29,6 @@ from anatomark.registration.placing import check_placed
 from anatomark.registration.results import Progress
 
 AnyPath = str | os.PathLike[str]
-_LISTED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +68,7 @@ class Evidence:
             return ()
         fixed, moving = seen(self.fixed), seen(self.moving)
         said = [
-            f"only the {side} image has {_listed(alone)}; left out"
+            f"only the {side} image has {listed(sorted(alone), 8)}; left out"
             for side, alone in (("fixed", fixed - moving), ("moving", moving - fixed))
             if alone
         ]
@@ -84,13 +83,6 @@ class Evidence:
             self.fixed or other.fixed, self.moving or other.moving, self.matches or other.matches,
             (*self.sources, *other.sources), {**self.flags, **other.flags},
         )  # fmt: skip
-
-
-def _listed(names: set[str]) -> str:
-    first = sorted(names)
-    return ", ".join(first[:_LISTED]) + (
-        f" and {len(first) - _LISTED} more" * (len(first) > _LISTED)
-    )
 
 
 def landmarks_of_file(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from anatomark.io.dicom.registration import (
     different_patients,
     write_spatial_registration,
 )
-from anatomark.io.files import check_free, check_not_a_file, suffix_of, write_text
+from anatomark.io.files import check_free, check_not_a_file, suffix_of
 from anatomark.io.images.reading import write_image
+from anatomark.io.json_files import write_json
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.io.transforms.formats import write_transform
 from anatomark.maps import Affine
-from anatomark.metrics.records import plain
 from anatomark.pictures import save_picture
 from anatomark.pipelines.registration.evidence import used_points
 from anatomark.pipelines.registration.overlay import draw_overlay
@@ -136,7 +135,7 @@ def write_registered(
         save_picture(overlay, folder / OVERLAY_FILE)
     page.write(folder / PAGE_FILE)
     # The report says that all the others are there: it comes last.
-    write_text(folder / REPORT_FILE, json.dumps(plain(record), indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / REPORT_FILE, record)
     tell("drawing", 1.0)
     return record
 

@@ -9,12 +9,14 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
-from anatomark import read_image, write_image
+from anatomark import read_image, read_landmarks, write_image
 from anatomark.cli.app import main
 from anatomark.data import Image
 from anatomark.errors import GeometryError, UsageError
 from anatomark.geometry import Grid
+from anatomark.io.landmarks.matches import read_matches
 from anatomark.orientation import turn
 from anatomark.slices import slice_of
 
@@ -127,4 +129,48 @@ def test_a_matcher_of_slices_says_how_to_get_one(tmp_path, monkeypatch, capsys):
     write_image(VOLUME, tmp_path / "v.nii.gz")
     for model in ("sift", "ct-slices"):
         assert main(["match", "v.nii.gz", "v.nii.gz", "--model", model, "--out", "p.csv"]) == 2
-        assert "cut slices out with anatomark slice" in capsys.readouterr().err
+        assert "--slice" in capsys.readouterr().err
+
+
+def test_an_oblique_volume_is_said_to_be_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lean = np.radians(10)
+    turned = [[1, 0, 0], [0, np.cos(lean), -np.sin(lean)], [0, np.sin(lean), np.cos(lean)]]
+    write_image(Image(ARRAY, Grid(ARRAY.shape, SPACING, ORIGIN, turned)), tmp_path / "v.nrrd")
+    assert main(["slice", "v.nrrd", "--out", "s.nrrd"]) == 0
+    assert "v.nrrd: lies obliquely, by 10.0°" in capsys.readouterr().err
+    assert slice_of(VOLUME).tilt_degrees == 0
+
+
+def test_matches_of_slices_are_points_of_the_volumes(tmp_path, monkeypatch, capsys):
+    """A volume and the same, moved by 6 mm to the left and 4 mm back, cut at different heights."""
+    monkeypatch.chdir(tmp_path)
+    blots = gaussian_filter(np.random.default_rng(1).normal(size=(170, 210)), 3)
+    picture = np.round(1000 * (blots - blots.min()) / np.ptp(blots)).astype(np.int16)
+    still = np.stack([picture[:160, :200] * 0, picture[4:164, 6:206], picture[:160, :200] * 0])
+    moved = np.stack([picture[:160, :200] * 0, picture[:160, :200] * 0, picture[:160, :200]])
+    grid = Grid((3, 160, 200), (1, 1, 5), (-80, -60, -700))
+    write_image(Image(still, grid), tmp_path / "still.nrrd")
+    write_image(Image(moved, grid), tmp_path / "moved.nrrd")
+    words = ["match", "still.nrrd", "moved.nrrd", "--model", "sift", "--out", "p.csv"]
+    assert main([*words, "--fixed-slice", "axial:-695", "--moving-slice", "axial:-690"]) == 0
+    found = read_matches(tmp_path / "p.csv")
+    assert len(found) > 30
+    assert found.dimension == 3
+    assert set(found.fixed_mm[:, 2]) == {-695.0}
+    assert set(found.moving_mm[:, 2]) == {-690.0}
+    apart = np.median(found.moving_mm - found.fixed_mm, axis=0)
+    np.testing.assert_allclose(apart, [6, 4, 5], atol=0.05)
+    points = read_landmarks(tmp_path / "p-fixed.mrk.json")
+    np.testing.assert_allclose(points.points_mm, found.fixed_mm)
+    assert read_image(tmp_path / "p.png", grey=True).array.std() > 0
+
+    capsys.readouterr()
+    assert main([*words, "--overwrite", "--fixed-slice", "axial:-695"]) == 2
+    assert "say --moving-slice as well" in capsys.readouterr().err
+    for wrong in ("transversal:3", "axial:three", "axial:nan", "-695"):
+        assert main([*words, "--overwrite", f"--slice={wrong}"]) == 2
+        assert f"--slice '{wrong}' is not a slice; write --slice axial:-695" in (
+            capsys.readouterr().err
+        )
+    assert main([*words, "--overwrite", "--slice", "coronal", "--json"]) == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from anatomark.correspondence import Matches
 from anatomark.data import Image
 from anatomark.errors import GeometryError, UsageError
 from anatomark.geometry import FloatArray, Grid
@@ -35,6 +36,12 @@ class Slice:
     at_mm: float
     index: int
     turned: Grid
+
+    @property
+    def tilt_degrees(self) -> float:
+        """How far the volume's axes are turned away from the patient's: 0 unless it is oblique."""
+        nearest = np.abs(np.diagonal(self.turned.direction)).min()
+        return float(np.degrees(np.arccos(min(nearest, 1.0))))
 
     def to_world(self, points_mm: ArrayLike) -> FloatArray:
         """Points ``(N, 2)`` in the world of the slice as points ``(N, 3)`` of the volume's."""
@@ -69,6 +76,14 @@ def slice_of(volume: Image, plane: PlaneName = "axial", at_mm: float | None = No
     meta = {name: volume.meta[name] for name in _KEPT if name in volume.meta}
     image = Image(np.ascontiguousarray(taken), _flat(grid, across, row), meta)
     return Slice(image, plane, first + row * step, row, grid)
+
+
+def of_volumes(matches: Matches, fixed: Slice, moving: Slice) -> Matches:
+    """Matches of two slices as matches of the volumes that they were cut out of."""
+    return replace(
+        matches, fixed_mm=fixed.to_world(matches.fixed_mm),
+        moving_mm=moving.to_world(matches.moving_mm),
+    )  # fmt: skip
 
 
 def _flat(grid: Grid, across: int, row: int) -> Grid:

@@ -19,7 +19,7 @@ CONVERT = {"--unit", "--from-frame", "--frame", "--by", "--image"}
         ("say fixed_unit=…", {"--fixed-unit"}, "say --fixed-unit …"),
         ("give the image (grid=…)", {"--image"}, "give the image (--image …)"),
         # A command without the option: where else it is to be had.
-        ("say unit=…", {"--out"}, "say anatomark convert --unit …"),
+        ("say unit=…", {"--out"}, "say --unit … of anatomark convert"),
         ("say nonfinite=…", {"--out"}, "say nonfinite=…"),
         ("another, or overwrite it", {"--overwrite"}, "another, or say --overwrite"),
         ("another, or overwrite it", {"--out"}, "another, or overwrite it"),
@@ -36,5 +36,5 @@ def test_a_command_that_lacks_the_option_sends_to_the_one_that_has_it(tmp_path, 
     words = ["--truth", str(table), "--prediction", str(table), "--out", str(tmp_path / "e")]
     assert main(["evaluate", *words]) == 2
     said = capsys.readouterr().err
-    assert "say --unit … or anatomark convert --spacing …" in said
+    assert "say --unit … or --spacing … of anatomark convert" in said
     assert "=…" not in said

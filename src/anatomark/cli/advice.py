@@ -21,10 +21,10 @@ def in_options(text: str, options: Collection[str], elsewhere: Collection[str] =
     def option(found: re.Match[str]) -> str:
         word, value = found.groups()
         names = [f"--{name.replace('_', '-')}" for name in (_NAMES.get(word, word), word)]
-        for known, where in ((options, ""), (elsewhere, "anatomark convert ")):
+        for known, where in ((options, ""), (elsewhere, " of anatomark convert")):
             for name in names:
                 if name in known:
-                    return f"{where}{name} {value}"
+                    return f"{name} {value}{where}"
         return found.group()
 
     if "--overwrite" in options:

@@ -20,8 +20,8 @@ from anatomark.cli.commands import (
     Spacing,
 )
 from anatomark.cli.sides import of_side
-from anatomark.cli.words import counted, spacings_of
-from anatomark.errors import UsageError
+from anatomark.cli.words import counted, slice_place, spacings_of
+from anatomark.errors import AnatomarkError, UsageError
 
 #: Voxels of the coarser image: so near to where its neighbours, or one map, send it, a match stays.
 _FLOOR, _TOLERANCE = 3.0, 10.0
@@ -66,6 +66,16 @@ def match(
     moving_spacing: MovingSpacing = None,
     fixed_series: FixedSeries = None,
     moving_series: MovingSeries = None,
+    slices: Annotated[
+        str | None,
+        typer.Option("--slice", metavar="PLANE:MM", help="Match this slice of both volumes."),
+    ] = None,
+    fixed_slice: Annotated[
+        str | None, typer.Option(metavar="PLANE:MM", help="Of the fixed one; as axial:-695.")
+    ] = None,
+    moving_slice: Annotated[
+        str | None, typer.Option(metavar="PLANE:MM", help="Of the moving one.")
+    ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Reduce colours to grey.")] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -76,22 +86,33 @@ def match(
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
     from anatomark.matching.named import matcher_named
     from anatomark.models.device import keep_freed_memory
+    from anatomark.slices import of_volumes
 
     keep_freed_memory()
     if out.suffix != ".csv":
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
     matcher = matcher_named(model, least=least, most=most, guided=guided, device=device)
     sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
+    places = (
+        slice_place(fixed_slice or slices, option="--fixed-slice" if fixed_slice else "--slice"),
+        slice_place(moving_slice or slices, option="--moving-slice" if moving_slice else "--slice"),
+    )
+    if (places[0] is None) != (places[1] is None):
+        lacking = "fixed" if places[0] is None else "moving"
+        raise UsageError("slices of both volumes are needed", fix=f"say --{lacking}-slice as well")
     images = _read((fixed, moving), sizes, (fixed_series, moving_series), grey=grey)
+    cuts = [_cut(*each) for each in zip(images, places, (fixed, moving), strict=True)]
+    shown = [image if cut is None else cut.image for image, cut in zip(images, cuts, strict=True)]
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
     check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)
-    found = matcher.match(*images)
-    kept, lost = _kept(found, reject, images)
-    write_matches(kept, out)
-    write_pair_landmarks(kept, *ends)
+    found = matcher.match(*shown)
+    kept, lost = _kept(found, reject, shown)
+    placed = kept if None in cuts else of_volumes(kept, *cuts)
+    write_matches(placed, out)
+    write_pair_landmarks(placed, *ends)
     if drawn is not None:
-        _draw(images, kept, drawn, f"{fixed.name} and {moving.name}")
+        _draw(shown, kept, drawn, f"{fixed.name} and {moving.name}")
     written = [str(path) for path in (out, *ends, *([drawn] if drawn else []))]
     if as_json:
         console.say_json({
@@ -118,6 +139,17 @@ def _read(
                 read_image(path, spacing=size, series=chosen, grey=grey, constant_ok=True)
             )
     return images
+
+
+def _cut(image: Any, place: tuple[Any, float | None] | None, path: Path) -> Any:
+    from anatomark.slices import slice_of
+
+    if place is None:
+        return None
+    try:
+        return slice_of(image, *place)
+    except AnatomarkError as fault:
+        raise fault.at(path) from None
 
 
 def _ends(out: Path, unit: str) -> tuple[Path, Path]:

@@ -58,6 +58,8 @@ def show(
             raise UsageError(
                 "a cohort brings its own landmarks", path=landmarks, fix="leave the file out"
             )
+        if series is not None:
+            raise UsageError("a cohort names its images", path=image, fix="leave --series away")
         picture, marks = _of_cohort(image, case, grey)
     else:
         picture, marks = _of_files(

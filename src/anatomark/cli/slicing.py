@@ -11,6 +11,7 @@ from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Overwrite, Series, Spacing
 from anatomark.cli.words import spacing_of
 
+_OBLIQUE = 0.1  # degrees
 _AXIS = {"axial": "z", "coronal": "y", "sagittal": "x"}
 
 
@@ -43,9 +44,15 @@ def slice_(
         raise fault.at(volume) from None
     write_image(found.image, out)
     grid = found.image.grid
+    if found.tilt_degrees > _OBLIQUE:
+        console.say_warning(
+            f"{volume}: lies obliquely, by {found.tilt_degrees:.1f}°: the slice is one of its own, "
+            "and its coordinates are not those of the volume"
+        )
     if as_json:
         console.say_json({
-            "written": str(out), "plane": plane, "at_mm": found.at_mm, "size_xy": grid.size_xyz,
+            "written": str(out), "plane": plane, "at_mm": found.at_mm,
+            "tilt_degrees": found.tilt_degrees, "size_xy": grid.size_xyz,
             "spacing_xy": grid.spacing, "unit": grid.unit,
         })  # fmt: skip
         return

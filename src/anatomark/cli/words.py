@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
+from typing import Any
 
 from anatomark.errors import UsageError
 
@@ -48,6 +50,24 @@ def shape_of(text: str | None, *, option: str = "--shape") -> tuple[int, ...] | 
             f"{option} {text!r} is not a shape", fix="write 32,64,64 (z,y,x) or 512,416 (y,x)"
         )
     return tuple(int(v) for v in values)
+
+
+def slice_place(text: str | None, *, option: str) -> tuple[Any, float | None] | None:
+    """``axial:-695`` as plane and place in mm (LPS); ``axial`` alone is the middle slice."""
+    if text is None:
+        return None
+    plane, _, place = text.partition(":")
+    try:
+        at = float(place) if place else None
+    except ValueError:
+        at = float("nan")
+    if plane not in {"axial", "coronal", "sagittal"} or (at is not None and not isfinite(at)):
+        raise UsageError(
+            f"{option} {text!r} is not a slice",
+            fix=f"write {option} axial:-695 (mm, LPS), coronal:… or sagittal:…, or a plane alone "
+            "for the middle",
+        )
+    return plane, at
 
 
 def two_each(words: Sequence[str] | None, *, option: str) -> list[tuple[str, str]] | None:

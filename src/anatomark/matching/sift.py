@@ -125,7 +125,7 @@ def _check(fixed: Image, moving: Image) -> None:
         if image.grid.dimension != 2:
             raise GeometryError(
                 f"the {name} image is 3D, SIFT is for 2D images",
-                fix="cut slices out with anatomark slice",
+                fix="match slices with --slice, or cut them out with anatomark slice",
             )
         if image.channels is not None:
             raise GeometryError(

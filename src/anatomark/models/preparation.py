@@ -44,7 +44,7 @@ def check_kind(image: Image, dimension: int, channels: int) -> None:
     if image.grid.dimension != dimension:
         raise ImageError(
             f"the image is {image.grid.dimension}D, the model is for {dimension}D images",
-            fix="cut slices out with anatomark slice, or choose another model"
+            fix="cut slices out with anatomark slice (match: --slice), or choose another model"
             if dimension == 2
             else "choose another model",
         )

@@ -153,3 +153,18 @@ def test_real_slices_of_six_patients_are_six_series(real_data: Path) -> None:
     assert len(series) == len(list(folder.glob("*.dcm")))
     for one in series:
         assert read_image(folder, series=one.uid).array.shape == (1, 512, 512)
+
+
+@pytest.mark.parametrize("held", [b"", b"x" * 100], ids=["empty", "cut off"])
+def test_a_file_named_like_its_neighbours_is_not_passed_over_in_silence(
+    held: bytes, tmp_path: Path, stored_volume: Any, write_series: Writer
+) -> None:
+    write_series(tmp_path, stored_volume)
+    for file in tmp_path.iterdir():
+        file.rename(tmp_path / f"IM{file.name[:4]}")  # as scanners name them
+    (tmp_path / "IM9999").write_bytes(held)
+    (tmp_path / "NOTES").write_text("no image")
+    with pytest.warns(ImageWarning) as said:
+        image = read_image(tmp_path)
+    assert len(image.array) == 5
+    assert [str(w.message).split(": ")[0] for w in said] == [str(tmp_path / "IM9999")]

@@ -159,12 +159,19 @@ def find_headers(folder: Path) -> list[tuple[Path, Any]]:
     """Paths and headers of all DICOM images below a folder, in order of their paths."""
     files = sorted(Path(root) / name for root, _, names in os.walk(folder) for name in names)
     pairs = [(file, read_header(file)) for file in files if may_be_dicom(file)]
+    images = {_manner(file) for file, header in pairs if header is not None}
     for file, header in pairs:
-        if header is None and file.suffix.lower() in DICOM_SUFFIXES and not has_magic(file):
+        named_so = file.suffix.lower() in DICOM_SUFFIXES or _manner(file) in images
+        if header is None and named_so and not has_magic(file):
             warnings.warn(
                 ImageWarning(f"{file}: is damaged or no DICOM file, and is left out"), stacklevel=2
             )
     return [(file, header) for file, header in pairs if header is not None]
+
+
+def _manner(file: Path) -> tuple[Path, str]:
+    """How a file is named: ``IM00012`` and ``IM00345`` of one folder are named alike."""
+    return file.parent, re.sub(r"\d+", "0", file.name)
 
 
 # -- frames ----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ Interpolation = Literal["linear", "nearest"]
 _HOLE = 1e-4  # weight below which a neighbour does not count
 _SHORT = 2048  # voxels along an axis
 _EXACT = 1 << 53  # integers beyond it are not all held by float64
-_VOXELS_AT_ONCE = 1 << 22  # target voxels per slab: bounds the memory that coordinates take
+_VOXELS_AT_ONCE = 1 << 20  # target voxels per slab: bounds the memory that coordinates take
 # Types whose every value float32 holds exactly; the others are resampled in float64.
 _FLOAT32_TYPES = {np.dtype(t) for t in ("u1", "i1", "u2", "i2", "f2", "f4", "?")}
 
@@ -203,7 +203,8 @@ def sample_at(
 
     dim = normalised.shape[-1]
     # Half a voxel around the centres still belongs to the image; the slack absorbs rounding.
-    inside = (normalised.abs() <= 1 + 1e-6).all(-1)
+    farthest = normalised.abs().amax(-1)  # NaN where a coordinate is
+    inside = farthest <= 1 + 1e-6
     if interpolation == "nearest":
         # Halves go up, as in ITK; grid_sample would send them to the even neighbour.
         size = normalised.new_tensor(volume.shape[:0:-1])
@@ -218,12 +219,13 @@ def sample_at(
     # On the CPU torch works on the items of a batch in parallel, not on the points of one.
     workers = torch.get_num_threads() if volume.device.type == "cpu" else 1
     parts = workers if inside.numel() % workers == 0 else 1
-    flat = normalised.to(volume.dtype).nan_to_num(2.0).reshape(parts, *([1] * (dim - 1)), -1, dim)
+    known = normalised if bool(farthest.isfinite().all()) else normalised.nan_to_num(2.0)
+    flat = known.to(volume.dtype).reshape(parts, *([1] * (dim - 1)), -1, dim)
     batch = volume[None].expand(parts, *volume.shape)
     mode = "bilinear" if interpolation == "linear" else "nearest"
     values = grid_sample(batch, flat, mode=mode, padding_mode="border", align_corners=False)
     values = values.transpose(0, 1).reshape(volume.shape[0], *inside.shape)
-    return torch.where(inside, values, values.new_tensor(fill))
+    return values.masked_fill(~inside, fill)
 
 
 def _around_holes(volume: torch.Tensor, normalised: torch.Tensor, fill: float) -> torch.Tensor:

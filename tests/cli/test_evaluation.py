@@ -303,6 +303,10 @@ def test_a_unit_that_the_files_deny_is_refused(capsys):
     words[2], words[4] = "t.csv", "detections.csv"
     assert run(*words, "--unit", "px") == 2
     assert "detections.csv: its points are in mm, not in px" in capsys.readouterr().err
+    cohort = phantoms("prostate", "16,32,32", cases=1)
+    words[2], words[4] = cohort, cohort
+    assert run(*words, "--unit", "px") == 2
+    assert "prostate: its points are in mm, not in px" in capsys.readouterr().err
     assert run("convert", "truth/case_0.mrk.json", "a.csv", "--unit", "px") == 2
     assert "its points are in mm, not in px" in capsys.readouterr().err
 

@@ -186,6 +186,7 @@ def read_predictions(
     file = Path(path)
     if is_cohort(file):
         found = dict(read_truth(file).landmarks)
+        _check_unit(found, unit, file)
     elif file.is_dir():
         return _predicted_files(file, truth, unit, progress)
     else:
@@ -294,12 +295,17 @@ def _of_detections(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
         raise LandmarkError(
             f"is not as detect wrote it ({fault})", path=file, fix="detect again"
         ) from None
-    stated = {marks.unit for marks in detected.values()} - {unit}
+    _check_unit(detected, unit, file)
+    return detected
+
+
+def _check_unit(found: Mapping[str, Landmarks], unit: Unit | None, path: Path) -> None:
+    """What states its unit cannot be told another."""
+    stated = {marks.unit for marks in found.values()} - {unit}
     if unit is not None and stated:
         raise UsageError(
-            f"its points are in {stated.pop()}, not in {unit}", path=file, fix="leave the unit out"
+            f"its points are in {stated.pop()}, not in {unit}", path=path, fix="leave the unit out"
         )
-    return detected
 
 
 def _detected(rows: list[dict[str, str]]) -> Landmarks:

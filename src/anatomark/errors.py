@@ -23,6 +23,14 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
+def plain_name(name: str) -> str:
+    """The letters and digits of a name, in small letters; the name itself where it has none.
+
+    Names of which these are the same may mean one thing: they are said, never matched.
+    """
+    return "".join(c for c in name.casefold() if c.isalnum()) or name
+
+
 class AnatomarkError(Exception):
     """Base of all errors about the user's input; the command line exits with 2.
 
@@ -90,6 +98,11 @@ class CohortError(AnatomarkError):
     ) -> None:
         self.problems = tuple(problems)
         super().__init__(problem, fix=fix, path=path)
+
+    def short(self) -> str:
+        """The error without its problems, for where they are listed below it: how many, the fix."""
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return str(AnatomarkError(count, fix=self.fix, path=self.path))
 
 
 class ModelError(AnatomarkError):

@@ -32,9 +32,9 @@ def test_keywords_become_options_that_there_are(text, options, said):
 
 def test_a_command_that_lacks_the_option_sends_to_the_one_that_has_it(tmp_path, capsys):
     table = tmp_path / "p.csv"
-    table.write_text("case,landmark,x,y\na,tip,3,4\n")
+    table.write_text("case,landmark,x_mm,y_mm,z_mm\na,tip,3,4,5\n")
     words = ["--truth", str(table), "--prediction", str(table), "--out", str(tmp_path / "e")]
     assert main(["evaluate", *words]) == 2
     said = capsys.readouterr().err
-    assert "say --unit … or --spacing … of anatomark convert" in said
+    assert "or say --from-frame 'LPS' of anatomark convert or" in said
     assert "=…" not in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -115,8 +116,19 @@ def test_a_cohort_error_lists_every_problem(monkeypatch, capsys):
     monkeypatch.setattr("anatomark.doctor.examine", fail)
     assert main(["doctor"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: cohort.csv: 3 problems: a; b; and 1 more"
+    assert lines[0] == "error: cohort.csv: 3 problems"  # the rest would be said twice
     assert lines[1:] == ["  1. a", "  2. b", "  3. c"]
+
+
+def test_a_cohort_error_with_one_problem_says_it_once(monkeypatch, capsys):
+    from anatomark.io.cohorts.files import raise_problems
+
+    def fail():
+        raise_problems(["a\nb"], Path("cohort.csv"), fix="mend it")
+
+    monkeypatch.setattr("anatomark.doctor.examine", fail)
+    assert main(["doctor"]) == 2
+    assert capsys.readouterr().err == "error: cohort.csv: 1 problem: a b; mend it\n"
 
 
 def test_doctor_finds_this_installation_well(capsys):

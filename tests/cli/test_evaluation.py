@@ -287,3 +287,88 @@ def test_bad_runs(here, capsys):
         assert captured.err.count("\n") == 1
         assert expected in captured.err
     assert not (here / "c").exists()
+
+
+def test_a_unit_that_the_files_deny_is_refused(capsys):
+    folder("truth")
+    folder("found", suffix=".csv")
+    words = ["evaluate", "--truth", "truth", "--prediction", "found", "--out", "e"]
+    assert run(*words, "--unit", "px") == 2
+    assert "its points are in mm, not in px" in capsys.readouterr().err
+    assert not Path("e").exists()
+    assert run(*words, "--unit", "mm") == 0
+    head = "case,landmark,x,y,z,unit\n"
+    Path("detections.csv").write_text(head + "case_0,tip,1,2,3,mm\ncase_0,base,1,2,4,mm\n")
+    Path("t.csv").write_text("case,landmark,x,y\ncase_0,tip,1,2\n")  # its unit is not said
+    words[2], words[4] = "t.csv", "detections.csv"
+    assert run(*words, "--unit", "px") == 2
+    assert "detections.csv: its points are in mm, not in px" in capsys.readouterr().err
+    cohort = phantoms("prostate", "16,32,32", cases=1)
+    words[2], words[4] = cohort, cohort
+    assert run(*words, "--unit", "px") == 2
+    assert "prostate: its points are in mm, not in px" in capsys.readouterr().err
+    assert run("convert", "truth/case_0.mrk.json", "a.csv", "--unit", "px") == 2
+    assert "its points are in mm, not in px" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["image", "Filename"])
+def test_names_of_images_lose_their_extension_on_both_sides(here, column, capsys):
+    head, rows = f"{column},landmark,x_px,y_px\n", "Pat_002.PNG,tip,1,2\nb.nii.gz,tip,5,6\n"
+    (here / "Punkte.csv").write_text(head + rows)
+    for name, x in (("Pat_002", 4), ("b", 5)):
+        write_landmarks(Landmarks(["tip"], [[x, 6]], unit="px"), f"found/{name}.json")
+    (here / "other.csv").write_text("case,landmark,x_px,y_px\nPat_002,tip,4,6\nb,tip,5,6\n")
+    films, other = "Punkte.csv", "other.csv"
+    for truth, prediction in ((films, "found"), (films, other), (other, films), (films, films)):
+        words = ["--truth", truth, "--prediction", prediction, "--out", "e", "--json"]
+        assert run("evaluate", *words) == 0
+        result = said(capsys)
+        assert (result["cases"], result["missing_cases"], result["unused_cases"]) == (2, [], [])
+        # Pat_002 is 5 off where the two sides differ, b nowhere.
+        assert result["pooled"]["mre"] == (0 if truth == prediction else pytest.approx(2.5))
+    (here / "twice.csv").write_text(head + rows + "Pat_002.jpg,tip,1,2\n")
+    assert run("evaluate", "--truth", "twice.csv", "--prediction", "found", "--out", "f") == 2
+    assert "two images of the name 'Pat_002'" in capsys.readouterr().err
+    assert run("evaluate", "--truth", "other.csv", "--prediction", "twice.csv", "--out", "f") == 2
+
+
+def test_what_evaluate_did_not_write_is_not_replaced(capsys):
+    folder("truth")
+    Path("e").mkdir()
+    Path("e/report.html").write_text("mine")
+    words = ["evaluate", "--prediction", "truth", "--out", "e"]
+    assert run(*words, "--truth", "nowhere") == 2  # refused before anything is read
+    err = capsys.readouterr().err
+    assert err.startswith("error: e: holds report.html, but no metrics.json of an earlier run")
+    assert Path("e/report.html").read_text() == "mine"
+    Path("e/metrics.json").write_text('{"mre": 1}')
+    assert run(*words, "--truth", "truth") == 2
+    Path("e/report.html").unlink()
+    assert run(*words, "--truth", "truth") == 2  # that metrics.json is not ours either
+    assert Path("e/metrics.json").read_text() == '{"mre": 1}'
+    Path("e/metrics.json").unlink()
+    Path("e/notes.txt").write_text("mine")
+    for _ in range(2):  # its own it replaces
+        assert run(*words, "--truth", "truth") == 0
+    capsys.readouterr()
+    assert run("compare", "e", "e", "--out", "e") == 2
+    assert "but no compare.json of an earlier run" in capsys.readouterr().err
+    for _ in range(2):
+        assert run("compare", "e", "e", "--out", "c") == 0
+    assert run(*words[:-1], "c", "--truth", "truth") == 2
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_film_has_no_left_and_no_back(dimension):
+    unit = "px" if dimension == 2 else "mm"
+    write_landmarks(Landmarks(NAMES, np.eye(2, dimension), unit=unit), "truth/a.json")
+    assert run("evaluate", "--truth", "truth", "--prediction", "truth", "--out", "e") == 0
+    page = Path("e/report.html").read_text()
+    assert ("world axes (LPS)" in page) == (dimension == 3)
+    assert ("x to the right and y down" in page) == (dimension == 2)
+
+
+def test_a_wrong_list_of_thresholds_gets_an_example(capsys):
+    words = ["--truth", "t", "--prediction", "p", "--out", "e", "--thresholds", "2;3"]
+    assert run("evaluate", *words) == 2
+    assert "write --thresholds 2,2.5,3,4" in capsys.readouterr().err

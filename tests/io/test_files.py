@@ -128,3 +128,15 @@ def test_a_name_with_a_nul_is_an_error_like_any_other():
 def test_a_byte_order_mark_is_dropped(tmp_path):
     (tmp_path / "bom").write_bytes(b"\xef\xbb\xbfname")
     assert files.read_text(tmp_path / "bom", LandmarkError) == "name"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_in_another_encoding_is_told_from_one_that_is_none(tmp_path, encoding):
+    file = tmp_path / "Punkte.csv"
+    file.write_text("image;landmark;x_px;y_px\na;Schädelbasis;1;2\n", encoding=encoding)
+    with pytest.raises(LandmarkError) as caught:
+        files.read_text(file, LandmarkError)
+    assert "not in UTF-8; save it as UTF-8 (in Excel: CSV UTF-8)" in str(caught.value)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)))
+    with pytest.raises(LandmarkError, match="not a text file; check that it is the right file"):
+        files.read_text(file, LandmarkError)

@@ -28,7 +28,7 @@ from anatomark.cli import (
     training,
 )
 from anatomark.cli.advice import in_options
-from anatomark.errors import AnatomarkError, CohortError
+from anatomark.errors import AnatomarkError, CohortError, one_line
 
 _STOPPED = 130
 _LISTED = 100  # problems of a cohort that are printed
@@ -127,14 +127,16 @@ def _advice(words: Sequence[str]) -> Callable[[str], str]:
 
 
 def _explain(error: AnatomarkError) -> int:
-    console.say_error(str(error))
-    if isinstance(error, CohortError):
-        # The line above names the first few; a cohort is mended in one go, so the others follow.
-        for number, problem in enumerate(error.problems[:_LISTED], 1):
-            console.say_aside(f"  {number}. {problem}")
-        more = len(error.problems) - _LISTED
-        if more > 0:
-            console.say_aside(f"  … and {more} more: read_cohort gives all")
+    if not isinstance(error, CohortError) or len(error.problems) < 2:
+        console.say_error(str(error))
+        return 2
+    # A cohort is mended in one go, so all problems follow, and the first line only counts them.
+    console.say_error(error.short())
+    for number, problem in enumerate(error.problems[:_LISTED], 1):
+        console.say_aside(f"  {number}. {one_line(problem)}")
+    more = len(error.problems) - _LISTED
+    if more > 0:
+        console.say_aside(f"  … and {more} more: the problems of the CohortError in Python are all")
     return 2
 
 

@@ -50,16 +50,15 @@ def evaluate(
     """Measure predicted landmarks against the truth."""
     import matplotlib as mpl
 
-    from anatomark.io.files import check_not_a_file
     from anatomark.metrics.evaluation import evaluate as measured
     from anatomark.metrics.evaluation import measures_for
-    from anatomark.metrics.report import write_evaluation
+    from anatomark.metrics.report import check_free_for_evaluation, write_evaluation
     from anatomark.metrics.sources import read_predictions, read_truth
 
     mpl.use("agg")
     limits = _limits(thresholds)
     pairs = two_each(repeat, option="--repeat") or []
-    check_not_a_file(out)
+    check_free_for_evaluation(out)
     with console.Progress("reading the truth") as bar:
         true = read_truth(
             truth, split=split, domain=domain, observer=observer, repeats=pairs, unit=unit,
@@ -86,7 +85,8 @@ def evaluate(
 def _limits(text: str | None) -> tuple[float, ...]:
     from anatomark.metrics.statistics import THRESHOLDS, check_thresholds
 
-    return check_thresholds(numbers(text, option="--thresholds") or THRESHOLDS)
+    given = numbers(text, option="--thresholds", example="2,2.5,3,4")
+    return check_thresholds(given or THRESHOLDS)
 
 
 def _warn(result: Any, without: tuple[str, ...]) -> None:
@@ -144,13 +144,12 @@ def compare(
     """Compare evaluations of the same cases."""
     import matplotlib as mpl
 
-    from anatomark.io.files import check_not_a_file
     from anatomark.metrics import comparison
     from anatomark.metrics.records import read_run
 
     mpl.use("agg")
     limits = None if thresholds is None else _limits(thresholds)
-    check_not_a_file(out)
+    comparison.check_free_for_comparison(out)
     compared = comparison.compare(
         [read_run(run) for run in runs], by=by, thresholds=limits, draws=draws, seed=seed
     )

@@ -9,21 +9,21 @@ from typing import Any
 from anatomark.errors import UsageError
 
 
-def numbers(text: str | None, *, option: str) -> tuple[float, ...] | None:
-    """Comma-separated numbers, as in ``0.1`` or ``0.5,0.5,1``; ``None`` stays ``None``."""
+def numbers(text: str | None, *, option: str, example: str) -> tuple[float, ...] | None:
+    """Comma-separated numbers, as in ``example``; ``None`` stays ``None``."""
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            f"{option} {text!r} is not a list of numbers", fix=f"write {option} 0.5,0.5,1"
+            f"{option} {text!r} is not a list of numbers", fix=f"write {option} {example}"
         ) from None
 
 
 def spacing_of(text: str | None, *, option: str = "--spacing") -> tuple[float, ...] | float | None:
     """``--spacing``: one number for all axes, or one each in x, y(, z) order."""
-    values = numbers(text, option=option)
+    values = numbers(text, option=option, example="0.5,0.5,1")
     if values is not None and any(not 0 < value < float("inf") for value in values):
         raise UsageError(f"{option} must be positive, not {text!r}", fix="give mm, as 0.1,0.1")
     return values[0] if values is not None and len(values) == 1 else values
@@ -42,7 +42,7 @@ def spacings_of(
 
 def shape_of(text: str | None, *, option: str = "--shape") -> tuple[int, ...] | None:
     """Voxels in array order, as in ``32,64,64`` (z, y, x) or ``512,416`` (y, x)."""
-    values = numbers(text, option=option)
+    values = numbers(text, option=option, example="32,64,64")
     if values is None:
         return None
     if len(values) not in {2, 3} or any(v != int(v) or v < 1 for v in values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import string
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 from anatomark.errors import AnatomarkError, UsageError, WriteError
 
+_LOOKED_AT = 4096  # bytes by which text is told from what is none
 _DOUBLE_SUFFIXES = (".nii.gz", ".mrk.json", ".seg.nrrd", ".ome.tiff")
 
 
@@ -93,12 +95,21 @@ def read_text(path: str | os.PathLike[str], error: type[AnatomarkError]) -> str:
     file = check_readable(path, error)
     try:
         return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise error(
-            "is not a text file", path=file, fix="check that it is the right file"
-        ) from None
+    except UnicodeDecodeError as fault:
+        raise _not_text(file, fault, error) from None
     except OSError as fault:
         raise error(f"cannot be read: {reason_of(fault)}", path=file) from None
+
+
+def _not_text(file: Path, fault: UnicodeDecodeError, error: type[AnatomarkError]) -> AnatomarkError:
+    """What to say of bytes that are not UTF-8: text in another encoding, or no text at all."""
+    wide = fault.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+    start = fault.object[:_LOOKED_AT].decode("utf-16" if wide else "latin-1", errors="replace")
+    plain = sum(letter in string.printable for letter in start)
+    if "\0" in start or plain < len(start) / 2:
+        return error("is not a text file", path=file, fix="check that it is the right file")
+    excel = " (in Excel: CSV UTF-8)" if suffix_of(file) in {".csv", ".txt"} else ""
+    return error("is text, but not in UTF-8", path=file, fix=f"save it as UTF-8{excel}")
 
 
 @contextmanager

@@ -16,18 +16,20 @@ import numpy as np
 
 from anatomark.errors import LandmarkError, UsageError
 from anatomark.geometry import FloatArray
-from anatomark.io.files import write_text
+from anatomark.io.files import check_not_a_file, write_text
 from anatomark.io.json_files import plain
 from anatomark.metrics.errors import ErrorTable
 from anatomark.metrics.evaluation import DRAWS
 from anatomark.metrics.paired import LEVEL, Comparison, compare_runs, marks_of
 from anatomark.metrics.plots import cumulative, save_plot
-from anatomark.metrics.records import Run, group_record, write_record
+from anatomark.metrics.records import Run, check_replaceable, group_record, write_record
 from anatomark.metrics.statistics import Group, check_thresholds, summarise
 from anatomark.metrics.tables import booktabs, escaped, interval, number, rows_of
 from anatomark.pages import Page
 
 By = Literal["case", "point"]
+COMPARISON_FILE, _FORMAT = "compare.json", "anatomark-comparison"
+_FILES = ("report.html", COMPARISON_FILE, "table.tex", "plots/cumulative.png")
 _WHAT = {"case": "mean errors of the cases", "point": "errors of the points"}
 
 
@@ -160,6 +162,12 @@ def _paired(errors: FloatArray, by: By) -> FloatArray:
 # -- writing -------------------------------------------------------------------------------------
 
 
+def check_free_for_comparison(out: Path) -> None:
+    """Refuse a folder with files that would be written over, unless they are of a comparison."""
+    check_not_a_file(out)
+    check_replaceable(out, _FILES, COMPARISON_FILE, _FORMAT)
+
+
 def write_comparison(compared: Compared, out: str | PathLike[str]) -> Path:
     """Write ``table.tex``, ``plots/cumulative.png``, ``report.html`` and ``compare.json``."""
     folder = Path(out)
@@ -178,7 +186,7 @@ def write_comparison(compared: Compared, out: str | PathLike[str]) -> Path:
     page.picture(figure, f"Percentage of landmarks with at most this error, in {compared.unit}.")
     report = folder / "report.html"
     page.write(report)
-    write_record(to_record(compared), folder / "compare.json")
+    write_record(to_record(compared), folder / COMPARISON_FILE)
     return report
 
 
@@ -255,7 +263,7 @@ def _latex(compared: Compared) -> str:
 def to_record(compared: Compared) -> dict[str, Any]:
     """The content of ``compare.json``."""
     return {
-        "format": "anatomark-comparison",
+        "format": _FORMAT,
         "version": 1,
         "unit": compared.unit,
         "truth": compared.truth,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.errors import AnatomarkError, UsageError, listed
 from anatomark.io.files import read_text, write_text
 from anatomark.io.json_files import json_text, plain
 from anatomark.metrics.errors import STATES, ErrorTable
@@ -124,6 +124,27 @@ def write_record(record: Mapping[str, Any], path: str | PathLike[str]) -> None:
         rows = (json_text(c, indent=None) for c in record["cases"])
         text = text[:-2] + ',\n "cases": [\n  ' + ",\n  ".join(rows) + "\n ]\n}"
     write_text(path, text + "\n")
+
+
+def check_replaceable(out: Path, files: Sequence[str], record: str, kind: str) -> None:
+    """Refuse to write over ``files`` of ``out`` unless an earlier run wrote them.
+
+    That is so where ``record``, the file that it writes last, is there and of this ``kind``.
+    """
+    there = [name for name in files if (out / name).exists()]
+    if there and not _is_record(out / record, kind):
+        raise UsageError(
+            f"holds {listed(there)}, but no {record} of an earlier run that may be replaced",
+            path=out, fix="name another --out, or move these files away",
+        )  # fmt: skip
+
+
+def _is_record(file: Path, kind: str) -> bool:
+    try:
+        record = json.loads(read_text(file, AnatomarkError))
+    except (AnatomarkError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("format") == kind
 
 
 # -- reading -------------------------------------------------------------------------------------

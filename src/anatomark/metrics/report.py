@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import AnatomarkError, listed
-from anatomark.io.files import write_text
+from anatomark.io.files import check_not_a_file, write_text
 from anatomark.metrics.ellipses import ellipses
 from anatomark.metrics.evaluation import Evaluation
 from anatomark.metrics.measures.tables import (
@@ -22,7 +22,13 @@ from anatomark.metrics.measures.tables import (
 from anatomark.metrics.measures.tables import lead as lead_of_measures
 from anatomark.metrics.observers import NOTES
 from anatomark.metrics.plots import boxes, cumulative, save_plot
-from anatomark.metrics.records import METRICS_FILE, to_record, write_record
+from anatomark.metrics.records import (
+    FORMAT,
+    METRICS_FILE,
+    check_replaceable,
+    to_record,
+    write_record,
+)
 from anatomark.metrics.tables import (
     Level,
     csv_table,
@@ -42,6 +48,18 @@ Marks = Mapping[str, Landmarks]
 Draw = Callable[[], "Figure"]
 _PICTURES = 4
 _LISTED = 20
+_LEVELS: tuple[Level, ...] = ("all", "domains", "landmarks", "cases")
+_PLOTS = ("cumulative", "boxes", "ellipses")
+_FILES = (
+    "report.html", METRICS_FILE, "table.tex", MEASURES_FILE,
+    *(f"{level}.csv" for level in _LEVELS), *(f"plots/{name}.png" for name in _PLOTS),
+)  # fmt: skip
+
+
+def check_free_for_evaluation(out: Path) -> None:
+    """Refuse a folder with files that would be written over, unless they are of an evaluation."""
+    check_not_a_file(out)
+    check_replaceable(out, _FILES, METRICS_FILE, FORMAT)
 
 
 def write_evaluation(
@@ -58,8 +76,7 @@ def write_evaluation(
     cases.
     """
     folder = Path(out)
-    levels: tuple[Level, ...] = ("all", "domains", "landmarks", "cases")
-    for level in levels:
+    for level in _LEVELS:
         write_text(folder / f"{level}.csv", csv_table(evaluation, level))
     write_text(folder / "table.tex", latex_table(evaluation))
     _write_measures(folder / MEASURES_FILE, evaluation)
@@ -104,10 +121,16 @@ def figures(evaluation: Evaluation) -> dict[str, tuple[str, Draw]]:
             lambda: boxes(table, thresholds=limits, lines=lines),
         ),
         "ellipses": (
-            f"Signed errors of each landmark in {table.unit}, world axes (LPS), at one scale.",
+            f"Signed errors of each landmark in {table.unit}, {_axes(table.dimension)}, at one "
+            "scale.",
             lambda: ellipses(table, thresholds=limits),
         ),
     }
+
+
+def _axes(dimension: int) -> str:
+    """Where the axes of the errors point; a film has no left and no back."""
+    return "x to the right and y down" if dimension == 2 else "world axes (LPS)"
 
 
 # -- sections ------------------------------------------------------------------------------------

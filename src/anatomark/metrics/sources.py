@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from anatomark.geometry import Grid, Unit
 from anatomark.io.cohorts.cases import case_grid, case_readings, load_sample, truth_of
 from anatomark.io.cohorts.files import is_cohort, read_cohort
 from anatomark.io.files import check_readable, read_text, stem_of, suffix_of
+from anatomark.io.images.reading import IMAGE_SUFFIXES
 from anatomark.io.landmarks.formats import (
     LANDMARK_SUFFIXES,
     read_landmark_table,
@@ -30,6 +32,7 @@ from anatomark.metrics.measures.tables import MEASURES_FILE
 
 DETECTIONS_FILE = "detections.csv"
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,8 @@ def read_truth(
 
     ``split`` (one part), ``domain`` and ``observer`` (whose reading, or ``mean``) choose from a
     cohort; of ``repeats`` (see ``observers``) only the first reading takes part in a mean.
-    ``unit`` is that of tables that do not say.
+    ``unit`` is that of tables that do not say; files that say another are refused. A column
+    ``image`` or ``filename`` names the case without the extension of the image.
     """
     file = Path(path)
     if is_cohort(file):
@@ -177,14 +181,17 @@ def read_predictions(
     """Read predictions for the cases of ``truth``; also the names of those it has no use for.
 
     Points in pixels become millimetres where the truth is a cohort whose images have a spacing.
+    A prediction for ``film.png`` is one for the case ``film``. ``unit`` as for ``read_truth``.
     """
     file = Path(path)
     if is_cohort(file):
         found = dict(read_truth(file).landmarks)
+        _check_unit(found, unit, file)
     elif file.is_dir():
         return _predicted_files(file, truth, unit, progress)
     else:
-        found = _of_file(file, unit or _implied(truth))
+        found = _of_file(file, unit, _implied(truth))
+    found = _by_case(found, truth, file)
     if truth.file is not None and not file.is_dir() and len(found) == len(truth.landmarks) == 1:
         # Two files of one case each belong together, whatever they are called.
         found = dict(zip(truth.landmarks, found.values(), strict=True))
@@ -195,7 +202,7 @@ def read_predictions(
 def _predicted_files(
     folder: Path, truth: Truth, unit: Unit | None, progress: Progress | None
 ) -> tuple[dict[str, Landmarks], tuple[str, ...]]:
-    files = _landmark_files(folder)
+    files = _by_case(_landmark_files(folder), truth, folder)
     wanted = {case: files[case] for case in truth.landmarks if case in files}
     found: dict[str, Landmarks] = {}
     for number, (case, file) in enumerate(wanted.items(), 1):
@@ -206,9 +213,23 @@ def _predicted_files(
     return found, tuple(case for case in files if case not in wanted)
 
 
+def _by_case(found: Mapping[str, T], truth: Truth, path: Path) -> dict[str, T]:
+    """What was found under the names that the truth has, which may lack the image's extension."""
+    named: dict[str, T] = {}
+    for name, one in found.items():
+        plain = _without_extension(name)
+        case = plain if name not in truth.landmarks and plain in truth.landmarks else name
+        if case in named or (case != name and case in found):
+            raise UsageError(
+                f"has two predictions for case {case!r}", path=path, fix="keep one of them"
+            )
+        named[case] = one
+    return named
+
+
 def _predicted(file: Path, case: str, truth: Truth, unit: Unit | None) -> Landmarks:
     try:
-        marks = _read_one(file, unit or _implied(truth))
+        marks = read_landmarks(file, unit=unit, default_unit=_implied(truth))
     except NoPointsError:  # a detector that found nothing has said so
         true = truth.landmarks[case]
         nothing = np.zeros(len(true), bool)
@@ -237,28 +258,54 @@ def _fitted(marks: Landmarks, case: str, truth: Truth, file: Path) -> Landmarks:
 # -- files ---------------------------------------------------------------------------------------
 
 
-def _of_file(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
+def _of_file(file: Path, unit: Unit | None, default: Unit | None = None) -> dict[str, Landmarks]:
     check_readable(file, LandmarkError)
     if file.name == DETECTIONS_FILE:
-        return _of_detections(file)
+        return _of_detections(file, unit)
     if suffix_of(file) != ".csv":
-        return {stem_of(file): read_landmarks(file)}
-    table = read_landmark_table(file, unit=unit)
-    return {case or stem_of(file): marks for case, marks in table.items()}
+        return {stem_of(file): read_landmarks(file, unit=unit)}
+    found: dict[str, Landmarks] = {}
+    for name, marks in read_landmark_table(file, unit=unit, default_unit=default).items():
+        case = _without_extension(name) if _names_images(marks) else name
+        if case in found:
+            raise LandmarkError(f"has two images of the name {case!r}", path=file, fix="keep one")
+        found[case or stem_of(file)] = marks
+    return found
 
 
-def _of_detections(file: Path) -> dict[str, Landmarks]:
+def _names_images(marks: Landmarks) -> bool:
+    """Whether the case of a table was named in a column about image files."""
+    columns = {key.lower() for key in marks.meta}
+    return "case" not in columns and not columns.isdisjoint({"image", "filename"})
+
+
+def _without_extension(name: str) -> str:
+    return stem_of(name) if suffix_of(name) in IMAGE_SUFFIXES else name
+
+
+def _of_detections(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
     """The table that detect writes: millimetres in LPS, or pixels, as its column says."""
     rows: dict[str, list[dict[str, str]]] = {}
     for row in csv.DictReader(read_text(file, LandmarkError).splitlines()):
         if row.get("landmark"):
             rows.setdefault(row["case"], []).append(row)
     try:
-        return {case: _detected(found) for case, found in rows.items()}
+        detected = {case: _detected(found) for case, found in rows.items()}
     except (KeyError, ValueError) as fault:
         raise LandmarkError(
             f"is not as detect wrote it ({fault})", path=file, fix="detect again"
         ) from None
+    _check_unit(detected, unit, file)
+    return detected
+
+
+def _check_unit(found: Mapping[str, Landmarks], unit: Unit | None, path: Path) -> None:
+    """What states its unit cannot be told another."""
+    stated = {marks.unit for marks in found.values()} - {unit}
+    if unit is not None and stated:
+        raise UsageError(
+            f"its points are in {stated.pop()}, not in {unit}", path=path, fix="leave the unit out"
+        )
 
 
 def _detected(rows: list[dict[str, str]]) -> Landmarks:
@@ -272,14 +319,10 @@ def _of_folder(folder: Path, unit: Unit | None, progress: Progress | None) -> di
     files = _landmark_files(folder)
     found = {}
     for number, (case, file) in enumerate(files.items(), 1):
-        found[case] = _read_one(file, unit)
+        found[case] = read_landmarks(file, unit=unit)
         if progress is not None:
             progress(number, len(files))
     return found
-
-
-def _read_one(file: Path, unit: Unit | None) -> Landmarks:
-    return read_landmarks(file, unit=unit if suffix_of(file) == ".csv" else None)
 
 
 def _landmark_files(folder: Path) -> dict[str, Path]:

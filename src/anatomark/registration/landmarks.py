@@ -13,7 +13,7 @@ import numpy as np
 
 from anatomark.correspondence import Matches
 from anatomark.data import Landmarks
-from anatomark.errors import RegistrationError, listed
+from anatomark.errors import RegistrationError, listed, plain_name
 from anatomark.geometry import FloatArray, Unit
 from anatomark.registration.checks import least_pairs
 from anatomark.registration.closed import Kind
@@ -306,13 +306,8 @@ def names_alike(fixed: Landmarks, moving: Landmarks) -> str:
     ``Apex`` and ``apex`` may be one place, and may not: they are named, not matched.
     """
     one, other = seen(fixed) - seen(moving), seen(moving) - seen(fixed)
-    found = [(a, b) for a in sorted(one) for b in sorted(other) if _plain(a) == _plain(b)]
+    found = [(a, b) for a in sorted(one) for b in sorted(other) if plain_name(a) == plain_name(b)]
     return listed(f"{a!r} and {b!r}" for a, b in found)
-
-
-def _plain(name: str) -> str:
-    """The letters and digits of a name; the name itself where it has none."""
-    return "".join(c for c in name.casefold() if c.isalnum()) or name
 
 
 def seen(landmarks: Landmarks) -> set[str]:

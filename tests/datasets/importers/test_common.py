@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from anatomark.data import Case
 from anatomark.datasets.importers import IMPORTERS
 from anatomark.datasets.importers.common import in_pixels
 from anatomark.datasets.importers.splits import divide
-from anatomark.errors import UsageError
+from anatomark.errors import CohortError, CohortWarning, ImageError, UsageError
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.files import read_cohort
 
@@ -174,3 +175,59 @@ def test_an_image_in_two_files_is_not_copied(source: Path, tmp_path: Path) -> No
     assert len(run(source, tmp_path / "out")) == 10
     with pytest.raises(UsageError, match="its voxels are in another file"):
         run(source, tmp_path / "copied", copy=True)
+
+
+def rewrite(source: Path, old: str, new: str) -> None:
+    """One row of a table that has a row for each image."""
+    table = source / "table.csv"
+    rows = "".join(f"p{i // 2}_{i % 2},sella,5,6\n" for i in range(10))
+    table.write_text("image,landmark,x_px,y_px\n" + rows.replace(old, new))
+
+
+def alike(caught: list[warnings.WarningMessage]) -> list[str]:
+    return [str(w.message) for w in caught if "may be one landmark" in str(w.message)]
+
+
+@pytest.mark.parametrize("wrong", ["Sella", "sella ", "sel-la", "SELLA"])
+def test_a_name_written_in_two_ways_is_said(source: Path, tmp_path: Path, wrong: str) -> None:
+    rewrite(source, "p1_0,sella", f"p1_0,{wrong}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cohort = run(source, tmp_path / "out")
+    assert len(cohort.names[""]) == 2
+    (said,) = alike(caught)
+    assert f"{wrong!r} in 1 case (p1_0) beside 'sella' in 9;" in said
+    assert "\n" not in said
+    assert issubclass(caught[0].category, CohortWarning)
+
+
+def test_two_landmarks_that_a_case_has_both_of_are_two(source: Path, tmp_path: Path) -> None:
+    both = "p1_0,1_11,1,2\np1_0,11_1,3,4\np1_1,1_11,1,2\np1_1,"
+    rewrite(source, "p1_0,sella,5,6\np1_1,", both)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(run(source, tmp_path / "out").names[""]) == 3
+    assert not alike(caught)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".nii.gz", ".tif"])
+def test_every_image_that_is_cut_off_is_listed(
+    tmp_path: Path, picture: Callable[..., Path], suffix: str
+) -> None:
+    volume = suffix == ".nii.gz"
+    for name in "abcd":
+        picture(tmp_path / "set" / f"{name}{suffix}", (80, 60, 5) if volume else (80, 60))
+    for name in "bd":
+        file = tmp_path / "set" / f"{name}{suffix}"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
+    told: list[tuple[int, int]] = []
+    with pytest.raises(CohortError, match="2 problems: ") as caught:
+        IMPORTERS["images"](
+            tmp_path / "set", tmp_path / "out", progress=lambda *done: told.append(done)
+        )
+    assert all(f"{n}{suffix}: " in p for n, p in zip("bd", caught.value.problems, strict=True))
+    assert told[-1] == (4, 4)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "set" / f"d{suffix}").unlink()
+    with pytest.raises(ImageError, match=rf"b\{suffix}: "):
+        IMPORTERS["images"](tmp_path / "set", tmp_path / "out")

@@ -133,7 +133,7 @@ def test_tables_and_images_are_matched_both_ways(source: Path, tmp_path: Path) -
     with pytest.raises(CohortError, match="there is no image 'b'"):
         run(source, tmp_path / "no", unit="px")
     (source / "training.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(CohortError, match="no column 'image', and no image has its name"):
+    with pytest.raises(CohortError, match="no column 'image', and no image has its name; its"):
         run(source, tmp_path / "no", unit="px")
     with pytest.raises(CohortError, match=r"has no \.csv table"):
         run(source / "images", tmp_path / "no")
@@ -155,3 +155,50 @@ def test_an_image_listed_twice_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "two.csv").write_text(WIDE)
     with pytest.raises(CohortError, match="image 'a' is listed twice"):
         run(source, tmp_path / "out", unit="px")
+
+
+def test_every_missing_image_is_listed_once(source: Path, tmp_path: Path) -> None:
+    (keep(source, "001") / "points.csv").write_text(LONG.replace("train", "test1"))
+    with pytest.raises(CohortError, match="there is no image '002'; name the folder") as caught:
+        run(source, tmp_path / "out", spacing=0.3, truth="mean")
+    assert not caught.value.problems
+    (source / "points.csv").write_text(WIDE.replace("a,41", "x.jpg,41").replace("b,12", "y.jpg,12"))
+    with pytest.raises(CohortError, match=r"2 problems: .*; name the folder") as caught:
+        run(source, tmp_path / "out", unit="px")
+    assert caught.value.problems == (
+        "points.csv: there is no image 'x.jpg'", "points.csv: there is no image 'y.jpg'",
+    )  # fmt: skip
+
+
+def test_the_columns_that_there_are_get_named(source: Path, tmp_path: Path) -> None:
+    table = keep(source, "a") / "Punkte.csv"
+    table.write_text("Bildname;Punkt;X;Y\na;tip;3;4\n")
+    said = "its columns are Bildname, Punkt, X, Y; rename the one that names the images to image"
+    for tables in (None, "Punkte.csv"):
+        with pytest.raises(CohortError, match=said):
+            run(source, tmp_path / "out", table=tables, spacing=0.6)
+    table.write_text("image;landmark;X;Y\na;tip;3;4\n")
+    with pytest.raises(
+        AnatomarkError, match="X, Y; name them X_px, Y_px or X_mm, Y_mm, or say"
+    ) as e:
+        run(source, tmp_path / "out", spacing=0.6)
+    assert "spacing" not in str(e.value)
+
+
+def test_a_table_may_lie_where_the_shell_says(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (keep(source, "a", "b") / "points.csv").write_text(WIDE)
+    (source / "other.csv").write_text("no table")
+    monkeypatch.chdir(tmp_path)
+    for number, table in enumerate(("points.csv", "set/points.csv", Path("set/points.csv"))):
+        images = "set/images" if number else "images"
+        assert len(run("set", f"out{number}", table=table, images=images, unit="px")) == 2
+    with pytest.raises(CohortError, match=r"set/set/no\.csv"):
+        run("set", "out", table="set/no.csv", unit="px")
+
+
+def test_a_unit_that_the_columns_deny_is_refused(source: Path, tmp_path: Path) -> None:
+    (keep(source, "a") / "points.csv").write_text("image,landmark,x_mm,y_mm\na,tip,3,4\n")
+    with pytest.raises(UsageError, match=r"points\.csv: its points are in mm, not in px"):
+        run(source, tmp_path / "out", unit="px", spacing=0.5)

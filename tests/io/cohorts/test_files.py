@@ -490,7 +490,7 @@ def test_settings_are_checked(cohort: Cohort, old: str, new: str, problem: str) 
             "has version 2, this anatomark reads version 1",
         ),
         ('format = "anatomark-cohort"', "has version None"),
-        ("format = '\udcff'", "is not a text file"),
+        ("format = '\udcff'", "is text, but not in UTF-8; save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_no_cohort_is_refused(cohort: Cohort, text: str, problem: str) -> None:

@@ -190,7 +190,7 @@ def test_formats_and_options_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no landmark format 'vtk'; use one of mrk.json"):
         write_landmarks(landmarks, file, format="vtk")
     write_landmarks(landmarks, tmp_path / "a.fcsv")
-    for options in ({"case": "1"}, {"node": "1"}, {"unit": "mm"}, {"pixel_origin": "corner"}):
+    for options in ({"case": "1"}, {"node": "1"}, {"pixel_origin": "corner"}):
         with pytest.raises(UsageError, match=f"{next(iter(options))} means nothing in a fcsv file"):
             read_landmarks(tmp_path / "a.fcsv", **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="both a grid and a spacing"):
@@ -271,3 +271,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, name: str, kind: str
     assert [p.name for p in tmp_path.iterdir()] == [name]
     with pytest.raises(WriteError):
         write_landmarks(good, file / "below" / name, format=kind)
+
+
+@pytest.mark.parametrize("suffix", LANDMARK_SUFFIXES)
+def test_a_unit_that_the_file_denies_is_refused(tmp_path: Path, suffix: str) -> None:
+    from anatomark.io.landmarks.isbi import ISBI_NAMES
+
+    file, grid = tmp_path / f"a{suffix}", Grid((40, 40), (0.1, 0.1))
+    write_landmarks(Landmarks(ISBI_NAMES, np.full((19, 2), 2.0)), file, grid=grid)
+    own, other = ("px", "mm") if suffix == ".txt" else ("mm", "px")
+    assert read_landmarks(file, unit=own).unit == own  # type: ignore[arg-type]
+    assert read_landmarks(file, default_unit=other).unit == own  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"its points are in {own}, not in {other}") as caught:
+        read_landmarks(file, unit=other)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(str(file))
+    if suffix == ".csv":
+        with pytest.raises(UsageError, match="its points are in mm, not in px"):
+            read_landmark_table(file, unit="px")
+
+
+def test_a_unit_for_what_does_not_say_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("name,x,y\na,1,2\n")
+    assert read_landmarks(file, default_unit="px").unit == "px"
+    assert read_landmarks(file, unit="mm", default_unit="px").unit == "mm"

@@ -109,7 +109,9 @@ def test_counting_from_the_corner(file: Path) -> None:
 
 def test_plain_columns_have_no_unit(file: Path) -> None:
     text = ",X,Y\n1,59,72\n2,122,108\n"
-    with pytest.raises(LandmarkError, match=r"does not say the unit.*x_mm or x_px"):
+    with pytest.raises(
+        LandmarkError, match=r"unit of its columns X, Y; name them X_px, Y_px or X_mm, Y_mm, "
+    ):
         points_of(file, text)
     with pytest.raises(LandmarkError, match="does not say the unit"):
         points_of(file, text, grid=Grid((99, 99), 0.5 * np.ones(2)))

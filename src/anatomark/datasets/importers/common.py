@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
@@ -16,7 +17,15 @@ from numpy.typing import ArrayLike
 
 from anatomark.data import Case, Cohort, Landmarks
 from anatomark.datasets.importers.splits import divide
-from anatomark.errors import AnatomarkError, CohortError, CohortWarning, UsageError, listed
+from anatomark.errors import (
+    AnatomarkError,
+    CohortError,
+    CohortWarning,
+    ImageError,
+    UsageError,
+    listed,
+    plain_name,
+)
 from anatomark.geometry import Grid
 from anatomark.io.cohorts.checks import check_table, outside_names
 from anatomark.io.cohorts.files import (
@@ -27,7 +36,7 @@ from anatomark.io.cohorts.files import (
     write_cohort,
 )
 from anatomark.io.files import suffix_of, writing
-from anatomark.io.images.reading import read_grid
+from anatomark.io.images.reading import read_grid, read_image
 from anatomark.io.landmarks.formats import write_landmarks
 from anatomark.io.landmarks.placing import of_dimension, place
 
@@ -118,6 +127,7 @@ class Layout:
 class _Notes:
     """What the user must hear of when all is read."""
 
+    unread: list[AnatomarkError] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
 
@@ -136,27 +146,28 @@ def save(
     with staged_folder(out, overwrite=chosen.overwrite) as staging:
         taken: set[str] = set()
         divided = any(one.split for one in everything)
-        cases, units = [], set()
+        cases: list[Case] = []
+        units: set[str] = set()
         for number, one in enumerate(everything, 1):
-            try:
-                case, unit = _case(one, layout, staging, taken, chosen, notes, divided=divided)
-            except AnatomarkError as fault:
-                raise fault.at(one.image) from None
-            cases.append(case)
-            units.add(unit)
+            grid = _grid(one, layout.spacing, notes)
+            if grid is not None:
+                try:
+                    case = _case(one, grid, layout, staging, taken, chosen, notes, divided=divided)
+                except AnatomarkError as fault:
+                    raise fault.at(one.image) from None
+                cases.append(case)
+                units.add(grid.unit)
             if chosen.progress is not None:
                 chosen.progress(number, len(everything))
+        _raise_unread(notes.unread, Path(out))
         cohort = _cohort(cases, units, layout, staging, chosen)
         write_cohort(cohort, staging)
         problems = notes.problems or check_table(cohort)
         raise_problems([p.replace(str(staging), str(out)) for p in problems], Path(out))
-    if notes.outside:
-        warnings.warn(
-            CohortWarning(
-                f"{out}: points outside their image were made absent: {listed(notes.outside)}"
-            ),
-            stacklevel=3,
-        )
+    said = [f"points outside their image were made absent: {listed(notes.outside)}"]
+    said = [*(said if notes.outside else ()), *_names_alike(everything)]
+    for text in said:
+        warnings.warn(CohortWarning(f"{out}: {text}"), stacklevel=3)
     return read_cohort(out, check=False)
 
 
@@ -175,6 +186,43 @@ class _Chosen:
     def __post_init__(self) -> None:
         if self.outside not in {"absent", "error"}:
             raise UsageError(f"outside is 'absent' or 'error', not {self.outside!r}")
+
+
+def _names_alike(found: Sequence[Found]) -> list[str]:
+    """At most one sentence: landmarks whose names differ in case, spaces or signs alone.
+
+    They are likely one landmark that somebody wrote in two ways, unless a case has both.
+    """
+    cases: dict[str, dict[str, None]] = {}
+    together: set[frozenset[str]] = set()
+    for one in found:
+        for reading in one.readings.values():
+            marks = reading.landmarks
+            seen = [n for n, here in zip(marks.names, marks.present, strict=True) if here]
+            for name in seen:
+                cases.setdefault(name, {})[one.case] = None
+            together |= {frozenset(pair) for pair in _alike(seen)}
+    pairs = [pair for pair in _alike(list(cases)) if frozenset(pair) not in together]
+    if not pairs:
+        return []
+    said = []
+    for pair in pairs:
+        few, many = sorted(pair, key=lambda name: len(cases[name]))
+        count = "1 case" if len(cases[few]) == 1 else f"{len(cases[few])} cases"
+        where = f"{count} ({listed(cases[few], 3)})"
+        said.append(f"{few!r} in {where} beside {many!r} in {len(cases[many])}")
+    return [
+        f"names that may be one landmark were imported as two: {listed(said)}; if they are one, "
+        "write them alike in the source and import it again"
+    ]
+
+
+def _alike(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that have the same letters and digits."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(plain_name(name), []).append(name)
+    return [pair for group in groups.values() for pair in combinations(group, 2)]
 
 
 def _with_patients(found: list[Found], pattern: str | None) -> list[Found]:
@@ -197,6 +245,7 @@ def _with_patients(found: list[Found], pattern: str | None) -> list[Found]:
 
 def _case(
     one: Found,
+    grid: Grid,
     layout: Layout,
     staging: Path,
     taken: set[str],
@@ -204,9 +253,8 @@ def _case(
     notes: _Notes,
     *,
     divided: bool,
-) -> tuple[Case, str]:
+) -> Case:
     image = _copied(one, staging, taken) if chosen.copy else one.image
-    grid = _grid(image, one.spacing, layout.spacing)
     files = {}
     for observer, reading in one.readings.items():
         landmarks = _kept(reading.on(grid), grid, one.case, chosen, notes)
@@ -215,7 +263,7 @@ def _case(
         note = f".{observer}" if observer else ""
         files[observer] = staging / "landmarks" / free_name(one.case + note, ".json", taken)
         write_landmarks(landmarks, files[observer])
-    case = Case(
+    return Case(
         case=one.case,
         image=image,
         landmarks=files.pop("", None),
@@ -226,7 +274,6 @@ def _case(
         spacing=one.spacing,
         info=one.info,
     )
-    return case, grid.unit
 
 
 def _pairs_among(layout: Layout) -> tuple[tuple[str, str], ...]:
@@ -247,12 +294,29 @@ def _copied(one: Found, staging: Path, taken: set[str]) -> Path:
     return target
 
 
-def _grid(image: Path, own: tuple[float, ...] | None, general: Spacing) -> Grid:
-    """The grid; the layout's spacing is for images that have none, a case's own must hold."""
-    if own is not None:
-        return read_grid(image, spacing=own)
-    grid = read_grid(image)
-    return grid if general is None or grid.unit == "mm" else read_grid(image, spacing=general)
+def _grid(one: Found, general: Spacing, notes: _Notes) -> Grid | None:
+    """The grid of an image that can be read to its last voxel; else a note of what is wrong.
+
+    The layout's spacing is for images that have none, a case's own must hold.
+    """
+    try:
+        grid = read_image(one.image, spacing=one.spacing, colour=True).grid
+    except ImageError as fault:
+        notes.unread.append(fault.at(one.image))
+        return None
+    except AnatomarkError as fault:
+        raise fault.at(one.image) from None
+    if one.spacing is not None or general is None or grid.unit == "mm":
+        return grid
+    return read_grid(one.image, spacing=general)
+
+
+def _raise_unread(faults: Sequence[AnatomarkError], out: Path) -> None:
+    """All images that cannot be read; one alone is an error of its own."""
+    if len(faults) == 1:
+        raise faults[0]
+    fix = "mend these images, or take them out of the source"
+    raise_problems([str(fault) for fault in faults], out, fix=fix)
 
 
 def _kept(landmarks: Landmarks, grid: Grid, case: str, chosen: _Chosen, notes: _Notes) -> Landmarks:

@@ -20,8 +20,9 @@ from anatomark.datasets.importers.common import (
     save,
 )
 from anatomark.datasets.importers.sources import find_image, folder, images_in, left_out, rows_of
-from anatomark.errors import CohortError, UsageError
+from anatomark.errors import CohortError, UsageError, listed
 from anatomark.geometry import Unit
+from anatomark.io.cohorts.files import raise_problems
 from anatomark.io.cohorts.tables import parse_spacing
 from anatomark.io.files import stem_of
 from anatomark.io.landmarks.formats import read_landmark_table, read_landmarks
@@ -29,6 +30,13 @@ from anatomark.io.landmarks.formats import read_landmark_table, read_landmarks
 _IMAGE_COLUMNS = ("image", "case", "filename", "file", "id")
 _OWN = {"split", "patient", "pair", "spacing_mm"}
 _COORDINATE = re.compile(r"(.+_)?[xyz](_mm|_px)?|[lpsra]", re.I)
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A name in a table for which there is no image."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,16 @@ def import_csv(
 ) -> Cohort:
     """Import landmarks from CSV tables.
 
-    ``table`` names the tables, or a folder with one CSV an image, relative to ``source``; without
-    it all ``.csv`` files of ``source`` are read. ``images`` is the folder with the images
-    (``images`` in the source, else the source). ``unit`` is that of columns that do not say.
-    ``pixel_origin`` says where the numbers count from: the centre or the outer corner of the
-    first pixel. Columns: ``image``, then ``landmark``, ``x``, ``y`` (one row a point) or
-    ``NAME_x``, ``NAME_y``… (one row an image), or no coordinates (a list of images); with
-    ``observer``, ``split``, ``patient``, ``pair``, ``spacing_mm``. Others are kept as information.
-    ``pairs`` are left/right landmarks, or words by which their names differ: ``("left",
-    "right")`` pairs ``left_eye`` with ``right_eye``. ``paired`` are cases that show the same thing.
+    ``table`` names the tables, or a folder with one CSV an image; without it all ``.csv`` files of
+    ``source`` are read. ``images`` is the folder with the images (``images`` in the source, else
+    the source). Both are relative to ``source`` or, if not there, to the current folder.
+    ``unit`` is that of columns that do not say. ``pixel_origin`` says where the numbers
+    count from: the centre or the outer corner of the first pixel. Columns: ``image``, then
+    ``landmark``, ``x``, ``y`` (one row a point) or ``NAME_x``, ``NAME_y``… (one row an image), or
+    no coordinates (a list of images); with ``observer``, ``split``, ``patient``, ``pair``,
+    ``spacing_mm``. Others are kept as information. ``pairs`` are left/right landmarks, or words
+    by which their names differ: ``("left", "right")`` pairs ``left_eye`` with ``right_eye``.
+    ``paired`` are cases that show the same thing.
     """
     if unit not in {None, "mm", "px"}:
         raise UsageError(f"unit is 'mm' or 'px', not {unit!r}")
@@ -83,8 +92,14 @@ def import_csv(
 
 
 def _pictures(root: Path, given: PathLike | None) -> dict[str, Path]:
-    place = root / ("images" if given is None else given)
+    place = root / "images" if given is None else _placed(root, given)
     return images_in(root if given is None and not place.is_dir() else folder(place))
+
+
+def _placed(root: Path, given: PathLike) -> Path:
+    """A path in the source or, where it is not there, in the current folder."""
+    place, here = root / given, Path(given)
+    return here if here.exists() and not place.exists() else place
 
 
 def _gathered(
@@ -92,13 +107,26 @@ def _gathered(
 ) -> dict[str, Found]:
     """The cases of all tables, the observers of one image joined."""
     found: dict[str, Found] = {}
+    missing: dict[str, str] = {}
     for path in tables:
         for one in _read(path, pictures, options):
-            _add(found, one, path)
+            if isinstance(one, _Missing):
+                missing.setdefault(one.name, f"{path.name}: there is no image {one.name!r}")
+            else:
+                _add(found, one, path)
+    _raise_missing(missing, root)
     used = {one.image for one in found.values()}
     unused = [name for name, image in pictures.items() if image not in used]
     left_out(root, "images that no table lists were", unused)
     return found
+
+
+def _raise_missing(missing: Mapping[str, str], root: Path) -> None:
+    """All images that the tables name and the folder lacks; a whole list is mended in one go."""
+    fix = "name the folder with the images: images=…"
+    if len(missing) == 1:
+        raise CohortError(next(iter(missing.values())), path=root, fix=fix)
+    raise_problems(list(missing.values()), root, fix=fix)
 
 
 def _tables(root: Path, given: PathLike | Sequence[PathLike] | None) -> list[Path]:
@@ -106,14 +134,16 @@ def _tables(root: Path, given: PathLike | Sequence[PathLike] | None) -> list[Pat
         paths = sorted(root.glob("*.csv"))
     else:
         several = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-        paths = [root / one for one in several]
+        paths = [_placed(root, one) for one in several]
     spread = [sorted(path.glob("*.csv")) if path.is_dir() else [path] for path in paths]
     if not any(spread):
         raise CohortError("has no .csv table", path=root, fix="name one with table=…")
     return [path for group in spread for path in group]
 
 
-def _read(path: Path, pictures: Mapping[str, Path], options: _Options) -> Iterator[Found]:
+def _read(
+    path: Path, pictures: Mapping[str, Path], options: _Options
+) -> Iterator[Found | _Missing]:
     """Read one table, or the points of the one image that has the table's name."""
     header = rows_of(path)[0]
     column = next((h for h in header if h.lower() in _IMAGE_COLUMNS), None)
@@ -121,9 +151,10 @@ def _read(path: Path, pictures: Mapping[str, Path], options: _Options) -> Iterat
         image = find_image(pictures, stem_of(path))
         if image is None:
             raise CohortError(
-                "has no column 'image', and no image has its name",
+                f"has no column 'image', and no image has its name; its columns are "
+                f"{listed(header, 12)}",
                 path=path,
-                fix="name the tables with table=…, or the folder with images=…",
+                fix="rename the one that names the images to image, or the file after its image",
             )
         reading = Reading(read_landmarks(path, unit=options.unit), options.origin)
         yield Found(stem_of(image), image, {"": reading})
@@ -135,7 +166,7 @@ def _read(path: Path, pictures: Mapping[str, Path], options: _Options) -> Iterat
 
 def _list(
     path: Path, header: Sequence[str], column: str, pictures: Mapping[str, Path]
-) -> Iterator[Found]:
+) -> Iterator[Found | _Missing]:
     for line, row in enumerate(rows_of(path)[1:], 2):
         if len(row) != len(header):
             raise CohortError(f"row {line} has {len(row)} cells, not {len(header)}", path=path)
@@ -170,7 +201,7 @@ def _points(
     column: str,
     pictures: Mapping[str, Path],
     options: _Options,
-) -> Iterator[Found]:
+) -> Iterator[Found | _Missing]:
     observer = next((h for h in header if h.lower() == "observer"), None)
     by = (column,) if observer is None else (column, observer)
     _check_constant(path, header, column)
@@ -179,14 +210,18 @@ def _points(
         meta = _named({k: str(v) for k, v in landmarks.meta.items() if k not in by})
         one = _found(name, meta, path, pictures)
         plain = replace(landmarks, meta={})
-        yield replace(one, readings={who: Reading(plain, options.origin)})
+        if isinstance(one, Found):
+            one = replace(one, readings={who: Reading(plain, options.origin)})
+        yield one
 
 
-def _found(name: str, cells: Mapping[str, str], path: Path, pictures: Mapping[str, Path]) -> Found:
+def _found(
+    name: str, cells: Mapping[str, str], path: Path, pictures: Mapping[str, Path]
+) -> Found | _Missing:
     """A case with what its row says beyond the points."""
     image = find_image(pictures, name)
     if image is None:
-        raise CohortError(f"there is no image {name!r}", path=path, fix="name its folder: images=…")
+        return _Missing(name)
     spacing = cells.get("spacing_mm")
     try:
         parsed = None if spacing is None else parse_spacing(spacing)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -109,14 +109,14 @@ def _cohort(settings: Settings, rows: Parsed, root: Path) -> Cohort:
     )
 
 
-def raise_problems(problems: list[str], path: Path) -> None:
+def raise_problems(problems: Sequence[str], path: Path, *, fix: str | None = None) -> None:
     """Raise one error that holds all problems, if there are any."""
     if not problems:
         return
     shown = "; ".join(problems[:_SHOWN])
     more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise CohortError(f"{count}: {shown}{more}", problems=problems, path=path)
+    raise CohortError(f"{count}: {shown}{more}", problems=problems, fix=fix, path=path)
 
 
 # -- writing -------------------------------------------------------------------------------------

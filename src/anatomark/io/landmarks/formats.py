@@ -123,6 +123,7 @@ def read_landmarks(
     case: str | None = None,
     node: str | None = None,
     unit: Unit | None = None,
+    default_unit: Unit | None = None,
     pixel_origin: PixelOrigin | None = None,
 ) -> Landmarks:
     """Read the landmarks of one image, in LPS millimetres.
@@ -130,20 +131,21 @@ def read_landmarks(
     A file in pixels needs the image's ``grid``, or the ``spacing`` (x, y(, z), mm) of an image
     whose first pixel has its centre at 0; without them the landmarks stay in pixels.
     ``dimension`` is that of ``grid`` unless given; 3D points become 2D if all have z = 0.
-    ``frame``, ``unit``: of a file that does not say. ``case``: which one of a table; ``node``:
-    which one of a Slicer file. ``pixel_origin`` says where a table counts from: the centre (its
+    ``frame``, ``unit``: of a file that does not say; one that says another is refused.
+    ``default_unit``: where neither says. ``case``: which one of a table; ``node``: which one of a
+    Slicer file. ``pixel_origin`` says where a table counts from: the centre (its
     default) or the outer corner (that of ISBI files) of the first pixel. ``format`` overrules the
     extension.
     """
     file = Path(path)
     try:
         name = _format_name(file, format, reading=True)
-        _check_told(name, {"case": case, "node": node, "unit": unit}, pixel_origin)
+        _check_told(name, {"case": case, "node": node}, pixel_origin)
         origin = pixel_origin or FORMATS[name].origin
-        wanted = _Wanted(grid, spacing, dimension, frame, origin)
+        wanted = _Wanted(grid, spacing, dimension, frame, origin, unit, default_unit)
         options = {"case": case, "node": node}
         if "unit" in FORMATS[name].options:
-            options["unit"] = unit or wanted.implied_unit
+            options["unit"] = wanted.unit_unsaid
         given = {k: v for k, v in options.items() if v is not None}
         return wanted.finish(FORMATS[name].read(file, **given), on_image=FORMATS[name].on_image)
     except AnatomarkError as error:
@@ -161,6 +163,7 @@ def read_landmark_table(
     dimension: int | None = None,
     frame: Frame | None = None,
     unit: Unit | None = None,
+    default_unit: Unit | None = None,
     pixel_origin: PixelOrigin = "centre",
 ) -> dict[str, Landmarks]:
     """Read all cases of a CSV table, in LPS millimetres as ``read_landmarks`` does.
@@ -170,9 +173,9 @@ def read_landmark_table(
     landmark in a long table, joined with ``_``. ``meta`` has the columns about the whole case.
     """
     file = Path(path)
-    wanted = _Wanted(grid, spacing, dimension, frame, pixel_origin)
+    wanted = _Wanted(grid, spacing, dimension, frame, pixel_origin, unit, default_unit)
     try:
-        cases, stated = read_groups(file, by=by, names=names, unit=unit or wanted.implied_unit)
+        cases, stated = read_groups(file, by=by, names=names, unit=wanted.unit_unsaid)
         return {case: wanted.finish((found, stated)) for case, found in cases.items()}
     except AnatomarkError as error:
         error.at(file)
@@ -188,15 +191,21 @@ class _Wanted:
     dimension: int | None
     frame: Frame | None
     pixel_origin: PixelOrigin
+    unit: Unit | None = None
+    default_unit: Unit | None = None
 
     @property
-    def implied_unit(self) -> Unit | None:
-        """Pixels, where nothing else makes sense of what was given."""
+    def unit_unsaid(self) -> Unit | None:
+        """The unit of a file that says none: pixels, where nothing else makes sense of the rest."""
         in_pixels = self.spacing is not None or (self.grid is not None and self.grid.unit == "px")
-        return "px" if in_pixels else None
+        return self.unit or ("px" if in_pixels else self.default_unit)
 
     def finish(self, reading: Reading, *, on_image: bool = True) -> Landmarks:
         landmarks, stated = reading
+        if self.unit not in {None, landmarks.unit}:
+            raise UsageError(
+                f"its points are in {landmarks.unit}, not in {self.unit}", fix="leave the unit out"
+            )
         if stated is not None and self.frame not in {None, stated}:
             raise UsageError(
                 f"its coordinates are {stated}, not {self.frame}", fix="leave the frame out"

@@ -201,12 +201,20 @@ def _layout(table: _Table, unit: Unit | None) -> _Layout:
         raise LandmarkError("mixes units in its columns", fix="give all columns one of _mm and _px")
     known_unit = units.pop() or unit
     if known_unit is None:
-        raise LandmarkError(
-            f"does not say the unit of its columns {', '.join(axes)}",
-            fix="name them x_mm or x_px, or say unit=… or spacing=…",
-        )
+        first = next(iter(found.values()))
+        raise _no_unit([table.header[place] for place in first.values()], more=len(found) > 1)
     places = {name: tuple(columns[axis] for axis in axes) for name, columns in found.items()}
     return _Layout(places, cast("Unit", known_unit), _stated_frame(table, axes, known_unit))
+
+
+def _no_unit(columns: Sequence[str], *, more: bool) -> LandmarkError:
+    """``columns`` are those of the first landmark, and of all in a long table."""
+    rest = ", …" if more else ""
+    named = [", ".join(f"{column}_{unit}" for column in columns) + rest for unit in ("px", "mm")]
+    return LandmarkError(
+        f"does not say the unit of its columns {', '.join(columns)}{rest}",
+        fix=f"name them {' or '.join(named)}, or say unit=…",
+    )
 
 
 def _stated_frame(table: _Table, axes: str, unit: str) -> Frame | None:

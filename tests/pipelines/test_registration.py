@@ -191,7 +191,8 @@ def test_an_unsure_detected_point_pulls_less():
     record = to_record(found, names={}, files=[])
     assert record["points"]["weighed_by_covariances"]
     assert record["landmarks"][5]["flags"] == ["fixed: unsure"]
-    assert any(text.startswith("fixed f: unsure") for text in found.warnings)
+    assert "flags on 1 of 6 points of the fixed image: f (unsure)" in found.warnings
+    assert not found.doubts
     plain = register(FIXED, MOVING, Evidence(Landmarks(NAMES, wrong), MARKS[1]))
     assert plain.residuals[:5].max() > 1
 

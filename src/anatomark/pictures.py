@@ -57,6 +57,8 @@ PLANES = (
     Plane("sagittal", 1, 2, -1, ("A", "P", "S", "I")),
 )
 
+_THIN = 0.15  # of the largest extent: in a panel so thin letters, scale and points hide each other
+
 
 def draw(
     image: Image,
@@ -286,10 +288,10 @@ def _draw_planes(
 
 
 def planes_worth_showing(grid: Grid) -> tuple[Plane, ...]:
-    """All three, but for a thin slab (a single slice, say) only the one that shows its face."""
+    """All three, but for a thin slab (a few slices, say) only the one that shows its face."""
     corners = grid.corners()
     extent = corners.max(axis=0) - corners.min(axis=0)
-    thin = extent < 0.05 * extent.max()
+    thin = extent < _THIN * extent.max()
     faces = tuple(p for p in PLANES if not (thin[p.right] or thin[p.down]))
     return faces or PLANES
 

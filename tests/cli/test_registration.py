@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,6 +122,8 @@ def bad(here, kind):
         (here / "bad.csv").write_text("\n".join([columns, *rows]))
     elif kind == "pairs":
         write_matches(Matches(SPOTS[:2], moving[:2]), here / "bad.csv")
+    elif kind == "sliced":
+        write_matches(Matches(SPOTS[:, :2], moving[:, :2]), here / "bad.csv")
     elif kind == "flat":
         flat = Image(clouds((30, 40)), Grid((30, 40), [1.0, 1.0]))
         write_image(flat, here / "bad.nrrd")
@@ -129,7 +133,15 @@ def bad(here, kind):
 @pytest.mark.parametrize(
     ("kind", "words", "says"),
     [
-        ("", [*IMAGES], "no points to register by"),
+        ("", [*IMAGES],
+         "error: there are no points to register by; give --fixed-landmarks and "
+         "--moving-landmarks, --model, --pairs or --matcher"),
+        ("", [*IMAGES, *LANDMARKS, "--threshold", "3"], "a threshold would do nothing here"),
+        ("", [*IMAGES, "--pairs", "p.csv", "--robust", "no", "--threshold", "3"],
+         "no wrong pairs are looked for; leave it out, or say --robust 'ransac'"),
+        ("sliced", [*IMAGES, "--pairs", "bad.csv"],
+         "bad.csv: its points are 2D, the images 3D; match the volumes themselves with anatomark "
+         "match --fixed-slice and --moving-slice, or register the slices"),
         ("", [*IMAGES, "--fixed-landmarks", "f.mrk.json"], "--moving-landmarks as well"),
         ("", [*IMAGES, "--moving-model", "universal/head"], "--model as well"),
         ("", [*IMAGES, *LANDMARKS, "--model", "universal/head"], "leave --model away"),
@@ -269,3 +281,18 @@ def test_a_map_of_few_pairs_is_said_last(here, capsys):
     assert "mm off the fit" in page
     record = json.loads((here / "out" / "report.json").read_text())
     assert len(record["landmarks"]) == 120
+
+
+def test_users_do_not_see_warnings_for_programmers():
+    """Those from C, at the end of the process, too: they ask the filters only."""
+    code = (
+        "import warnings\n"
+        "from anatomark.cli.console import show_warnings_as_lines\n"
+        "show_warnings_as_lines()\n"
+        "for kind in (DeprecationWarning, PendingDeprecationWarning, UserWarning):\n"
+        "    warnings.warn(f'of {kind.__name__}', kind)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == ["warning: of UserWarning"]

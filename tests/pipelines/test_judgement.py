@@ -23,6 +23,7 @@ from anatomark.pipelines.registration.measures import Measure
 from anatomark.pipelines.registration.plan import Plan
 from anatomark.pipelines.registration.report import page_of, refinement_words, to_record
 from anatomark.pipelines.registration.run import register
+from anatomark.registration.elastix import ElastixSettings
 from anatomark.registration.intensity import Settings
 from anatomark.registration.landmarks import Pairs, fit_landmarks, fit_pairs
 from anatomark.registration.points import fit_points
@@ -276,6 +277,7 @@ def test_unsure_points_may_be_moved_farther():
     ({"smoothing": 2.0}, "does nothing to a rigid map"),
     ({"around": 25.0}, "grey values, which change nothing here"),
     ({"keep_refined": True}, "keep-refined is about grey values"),
+    ({"elastix": ElastixSettings()}, "settings of elastix do nothing to a rigid map"),
     ({"threshold": -3.0}, "threshold must be positive, it is -3"),
     ({"around": -3.0, "refine": "rigid"}, "around must be positive, it is -3"),
 ])  # fmt: skip
@@ -302,3 +304,59 @@ def test_names_that_differ_a_little_are_suggested_and_not_matched():
 def test_few_pairs_of_few_are_no_doubt():
     fit = fit_landmarks(Landmarks(NAMES, SPOTS), Landmarks(NAMES, SPOTS))
     assert doubts_of(fit, "mm", 0.6) == ()
+
+
+# -- flags -----------------------------------------------------------------------------------------
+
+
+def flagged(fixed, moving=()):
+    """Evidence whose detection has something to say of these points."""
+    marks = Landmarks(NAMES, SPOTS)
+    flags = {f"fixed {n}": ("unlikely place", "unsure") for n in fixed}
+    flags |= {f"moving {n}": ("unsure",) for n in moving}
+    return Evidence(marks, marks, flags={**flags, "fixed image": ("unlike the training images",)})
+
+
+def test_flags_on_most_points_are_a_doubt():
+    found = register(FIXED, FIXED, flagged("abc"))
+    assert found.doubts == ("3 of 5 points have flags",)
+    assert np.isnan(found.expected_error).all()
+    # A point that is flagged in either image counts, and once.
+    assert register(FIXED, FIXED, flagged("ab", "abc")).doubts == found.doubts
+    assert not register(FIXED, FIXED, flagged("ab", "ab")).doubts
+
+
+def test_flags_are_a_line_an_image_however_many_there_are():
+    found = register(FIXED, FIXED, flagged("abcde", "b"))
+    assert found.warnings == (
+        "fixed image: unlike the training images",
+        "flags on 5 of 5 points of the fixed image: a (unlikely place; unsure), "
+        "b (unlikely place; unsure), c (unlikely place; unsure) and 2 more",
+        "flags on 1 of 5 points of the moving image: b (unsure)",
+    )
+    record = to_record(found, names={}, files=[])
+    assert record["landmarks"][4]["flags"] == ["fixed: unlikely place", "fixed: unsure"]
+
+
+# -- thresholds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("robust", "matches", "weighed", "refused"), [
+    ("no", True, False, True), ("reweighted", True, False, True), (None, False, True, True),
+    ("no", True, True, False), (None, True, False, False), ("ransac", False, False, False),
+    ("smooth", True, False, False),
+])  # fmt: skip
+def test_a_threshold_that_nothing_asks_for_is_refused(robust, matches, weighed, refused):
+    plan = Plan(robust=robust, threshold=3.0)
+    if not refused:
+        plan.check_threshold(matches=matches, weighed=weighed)
+        return
+    with pytest.raises(UsageError, match="a threshold would do nothing here"):
+        plan.check_threshold(matches=matches, weighed=weighed)
+    Plan(robust=robust).check_threshold(matches=matches, weighed=weighed)
+
+
+def test_a_threshold_is_looked_at_where_the_points_are():
+    marks = Landmarks(NAMES, SPOTS)
+    with pytest.raises(UsageError, match="no wrong pairs are looked for"):
+        register(FIXED, FIXED, Evidence(marks, marks), plan=Plan(threshold=3.0))

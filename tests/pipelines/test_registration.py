@@ -17,7 +17,7 @@ from anatomark.io.images.reading import write_image
 from anatomark.pipelines.registration import refining
 from anatomark.pipelines.registration.evidence import Evidence, detected
 from anatomark.pipelines.registration.files import names_for, write_registered
-from anatomark.pipelines.registration.report import to_record
+from anatomark.pipelines.registration.report import page_of, summary_rows, to_record
 from anatomark.pipelines.registration.run import Plan, register, threshold_of
 from anatomark.registration.elastix import ElastixSettings
 from anatomark.registration.intensity import Settings
@@ -191,7 +191,8 @@ def test_an_unsure_detected_point_pulls_less():
     record = to_record(found, names={}, files=[])
     assert record["points"]["weighed_by_covariances"]
     assert record["landmarks"][5]["flags"] == ["fixed: unsure"]
-    assert any(text.startswith("fixed f: unsure") for text in found.warnings)
+    assert "flags on 1 of 6 points of the fixed image: f (unsure)" in found.warnings
+    assert not found.doubts
     plain = register(FIXED, MOVING, Evidence(Landmarks(NAMES, wrong), MARKS[1]))
     assert plain.residuals[:5].max() > 1
 
@@ -292,3 +293,43 @@ def test_of_hundreds_of_pairs_some_are_drawn():
     figure = draw_overlay(found)
     assert len(figure.axes[1].collections[-1].get_offsets()) <= 40
     assert any("of 300" in words.get_text() for words in figure.texts)
+
+
+def test_a_thin_slab_is_drawn_along_its_face_only():
+    from anatomark.pipelines.registration.overlay import draw_overlay
+
+    slab = clouds(Grid((5, 40, 50), [2.0, 2.0, 2.4]))  # 12 mm of 100
+    marks = Landmarks(NAMES, slab.grid.to_world(np.random.default_rng(1).uniform(1, 4, (6, 3))))
+    figure = draw_overlay(register(slab, slab, Evidence(marks, marks)))
+    assert [a.get_ylabel() for a in figure.axes] == ["axial", "", "", ""]
+    wide, high = figure.get_size_inches()
+    assert (high - 0.7) / wide == pytest.approx(0.8)  # of 100 × 80 mm
+
+
+def test_the_share_that_is_covered_stands_beside_mutual_information():
+    """The same image a quarter of its width aside, brought back by its points."""
+    grid = Grid((10, 20, 40), [1.0] * 3)
+    fixed, moving = (clouds(Grid(grid.shape, grid.spacing, origin=[x, 0, 0])) for x in (0.0, 10.0))
+    spots = grid.to_world(np.random.default_rng(1).uniform(1, 9, (6, 3)))
+    marks = Landmarks(NAMES, spots), Landmarks(NAMES, spots + np.array([10.0, 0, 0]))
+    found = register(fixed, moving, Evidence(*marks))
+    record = to_record(found, names={}, files=[])
+    assert record["covered"]["before"] == pytest.approx(0.75, abs=0.02)
+    assert record["covered"]["points"] == record["covered"]["after"] == pytest.approx(1.0, abs=0.05)
+    row = next(r for r in summary_rows(record) if r[0] == "fixed image covered")
+    assert row[1] in {"74 %", "75 %", "76 %"}
+
+
+def test_the_loss_of_a_spline_is_said_with_what_can_be_done_here():
+    bent = Landmarks(NAMES, SPOTS + np.random.default_rng(0).normal(0, 1.5, SPOTS.shape))
+    found = register(FIXED, MOVING, Evidence(bent, MARKS[1]), plan=Plan(transform="tps"))
+    [said] = [text for text in found.warnings if "sampled" in text]
+    assert said.endswith("mm: more smoothing, or fewer pairs, make this less")
+
+
+def test_sentences_of_the_report_begin_with_capitals():
+    evidence = Evidence(*MARKS, sources=("landmark files",))
+    page = page_of(to_record(register(FIXED, MOVING, evidence), names={}, files=[]), None)
+    written = "\n".join(page._parts)
+    assert "Points: landmark files. Lengths in mm." in written
+    assert "Rigid map, refined: none. The map pushes" in written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anatomark.registration.neighbours import agreeing, foretell
+from anatomark.registration.neighbours import agreeing, foretell, likeness
 
 
 def bent(points):
@@ -59,3 +59,30 @@ def test_wild_pairs_do_not_agree():
     good = agreeing(fixed, moving, floor=2.0)
     assert not good[far].any()
     assert good[~np.isin(np.arange(300), wild)].mean() > 0.97
+
+
+def test_likeness_is_what_a_loop_over_the_neighbours_says():
+    rng = np.random.default_rng(3)
+    points, vectors = rng.uniform(0, 10, (25, 3)), rng.normal(size=(25, 3))
+    total, weights = 0.0, np.zeros((25, 25))
+    for i in range(25):
+        away = np.linalg.norm(points - points[i], axis=1)
+        near = np.argsort(away)[1:5]
+        total += vectors[i] @ vectors[near].mean(axis=0)
+        weights[i, near] = 1 / 4
+    said = likeness(points, vectors)
+    assert said.part == pytest.approx(total / (vectors**2).sum())
+    # What chance makes of it: each vector with its sign at random, many times.
+    dots = weights * (vectors @ vectors.T)
+    signs = rng.choice([-1.0, 1.0], (20_000, 25))
+    chance = ((signs @ dots) * signs).sum(axis=1).std()
+    assert said.deviations == pytest.approx(total / chance, rel=0.03)
+
+
+def test_likeness_of_what_changes_slowly_is_near_one_and_of_nothing_is_none():
+    points = np.random.default_rng(0).uniform(0, 100, (300, 2))
+    slow = np.stack([np.sin(points[:, 0] / 20), np.cos(points[:, 1] / 20)], axis=1)
+    said = likeness(points, slow)
+    assert said.part > 0.9
+    assert said.deviations > 10
+    assert likeness(points, np.zeros_like(points)) == (0.0, 0.0)

@@ -43,13 +43,18 @@ def say_aside(text: str) -> None:
 
 
 def show_warnings_as_lines() -> None:
-    """Print each warning once, as one line, instead of Python's two with a file name."""
+    """Print each warning once, as one line, instead of Python's two with a file name.
+
+    Those about code that will have to change are for who writes it, not for who runs it.
+    """
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say_warning(str(message))
 
     warnings.showwarning = show
     warnings.simplefilter("default")
+    for category in (DeprecationWarning, PendingDeprecationWarning):
+        warnings.simplefilter("ignore", category)
 
 
 def say(text: str) -> None:

@@ -24,10 +24,7 @@ from anatomark.cli.sides import of_side
 from anatomark.cli.words import counted, spacings_of
 from anatomark.errors import AnatomarkError, UsageError
 
-_POINTS = (
-    "give --fixed-landmarks and --moving-landmarks, or --model, or --pairs, or --matcher: the "
-    "points to register by"
-)
+_POINTS = "give --fixed-landmarks and --moving-landmarks, --model, --pairs or --matcher"
 
 
 class _Sources(NamedTuple):
@@ -167,6 +164,9 @@ def register(
         transform=transform, refine=refine, robust=robust, threshold=threshold,
         smoothing=smoothing, around=around, keep_refined=keep_refined,
     )  # fmt: skip
+    named = fixed_landmarks is not None or model is not None
+    # With which covariances is known when they are read.
+    plan.check_threshold(matches=pairs is not None or matcher is not None, weighed=named)
     given = _given(fixed=fixed, moving=moving, fixed_mask=fixed_mask, moving_mask=moving_mask)
     with console.Progress("reading") as bar:
         sizes = spacings_of(spacing, fixed_spacing, moving_spacing)

@@ -1,6 +1,7 @@
 """What the pairs around a point say of where it goes: affine maps through the nearest of them.
 
-For images that differ by any smooth map. Positions are ``(N, D)``, in mm or in voxels.
+For images that differ by any smooth map. Positions are ``(N, D)``, in mm or in voxels. And whether
+what one map for all leaves over is alike among neighbours: then it is no error of points.
 """
 
 from __future__ import annotations
@@ -73,6 +74,35 @@ def agreeing(
             break
         good = again
     return np.asarray(good, bool)
+
+
+class Likeness(NamedTuple):
+    """How much vectors are like those of their neighbours, and how much chance would make of it.
+
+    ``part`` is Σ rᵢ·mᵢ / Σ rᵢ·rᵢ of vectors r and the means m of their nearest ones: near 1 where
+    they change slowly from place to place, near 0 or less where each is on its own. ``deviations``
+    counts the standard deviations that chance has: those of the sum if each vector had its sign at
+    random, which asks nothing of their lengths, nor that all directions are alike.
+    """
+
+    part: float
+    deviations: float
+
+
+def likeness(points: FloatArray, vectors: FloatArray, *, count: int = 4) -> Likeness:
+    """How much ``vectors`` ``(N, D)`` at different ``points`` are like the ``count`` nearest ones.
+
+    It is 0 where all vectors are.
+    """
+    near = _nearest(points, points, np.arange(len(points)), count)
+    ends = np.stack([np.repeat(np.arange(len(points)), near.shape[1]), near.ravel()], axis=1)
+    # Two that are each other's neighbours have one sign between them: such a pair counts twice.
+    pairs, times = np.unique(np.sort(ends, axis=1), axis=0, return_counts=True)
+    shared = times / near.shape[1] * (vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(axis=1)
+    total, chance = float((vectors**2).sum()), float(np.sqrt((shared**2).sum()))
+    if not total > 0 or not chance > 0:
+        return Likeness(0.0, 0.0)
+    return Likeness(float(shared.sum()) / total, float(shared.sum()) / chance)
 
 
 def _nearest(

@@ -58,10 +58,13 @@ def _has_counterpart(warp: Map) -> bool:
     return isinstance(warp, Affine | Displacement | BSpline)
 
 
-def sampled(warp: Map, grid: Grid | None) -> Displacement:
+def sampled(
+    warp: Map, grid: Grid | None, *, advice: str = "a finer grid makes this less"
+) -> Displacement:
     """Displacement field of ``warp`` on ``grid``, which lies in the source world of ``warp``.
 
-    Warns with the largest error found between the voxels. Outside the grid the field is zero.
+    Warns with the largest error found between the voxels, and with ``advice``: what the caller can
+    do about it. Outside the grid the field is zero.
     """
     if grid is None:
         raise UsageError(
@@ -80,7 +83,7 @@ def sampled(warp: Map, grid: Grid | None) -> Displacement:
         warnings.warn(
             LossWarning(
                 f"the map was sampled on {grid}; between its voxels the field is off by up to "
-                f"{error:.2g} mm: a finer grid makes this less"
+                f"{error:.2g} mm: {advice}"
             ),
             stacklevel=4,
         )

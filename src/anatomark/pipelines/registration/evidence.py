@@ -29,6 +29,10 @@ from anatomark.registration.placing import check_placed
 from anatomark.registration.results import Progress
 
 AnyPath = str | os.PathLike[str]
+_OF_SLICES = (
+    "match the volumes themselves with anatomark match --fixed-slice and --moving-slice, or "
+    "register the slices"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +107,9 @@ def pairs_of_file(path: AnyPath, *, fixed_grid: Grid, moving_grid: Grid) -> Evid
     for marks, grid in zip(matches.landmarks(), (fixed_grid, moving_grid), strict=True):
         if marks.dimension != grid.dimension:
             raise RegistrationError(
-                f"its points are {marks.dimension}D, the images {grid.dimension}D", path=path
-            )
+                f"its points are {marks.dimension}D, the images {grid.dimension}D", path=path,
+                fix=_OF_SLICES if grid.dimension == 3 else "take pairs of these images",
+            )  # fmt: skip
         check_placed(marks, grid, path=path)
     return Evidence(matches=matches, sources=("a table of pairs",))
 

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from anatomark.data import Image
+from anatomark.errors import listed
 from anatomark.geometry import FloatArray, Grid, Unit
 from anatomark.io.dicom.registration import different_patients
 from anatomark.maps import Affine, Map
@@ -28,6 +29,8 @@ _LOOSE = 15.0  # degrees: a turn that is known no better (one standard deviation
 _LOST = 60.0  # degrees: what is known no better is not known
 _WILD = 95.0  # degrees: patients are seldom turned by more from one image to the next
 _TRIED = 30  # names that are tried in exchange for each other
+_MOST = 0.5  # of the points: if more of them have flags, the model does not know such images
+_NAMED = 3  # points with flags that are named in a line; the table of the report has all
 _ALIKE = 0.5  # of the overlap afterwards that there must be before, to compare grey values
 _LESS = 0.95  # of the mutual information as the files lie: less is no accident of sampling
 _APART = 3.0  # times as far as the points are unsure: no refinement is right about that
@@ -76,9 +79,39 @@ def doubts_of(fit: Fit, unit: Unit, sd: float) -> tuple[str, ...]:
     return tuple(said)
 
 
+def doubts_of_flags(evidence: Evidence, fit: Fit) -> tuple[str, ...]:
+    """Doubt in the points themselves, where their detection flags most of those that are used."""
+    used = [name for name, kept in zip(fit.names, fit.inliers, strict=False) if kept]
+    flagged = sum(
+        any(f"{side} {name}" in evidence.flags for side in ("fixed", "moving")) for name in used
+    )
+    if flagged <= _MOST * len(used):
+        return ()
+    return (f"{flagged} of {len(used)} points have flags",)
+
+
+def _said_of_flags(evidence: Evidence) -> list[str]:
+    """A line about each image, and one about its points: who has flags, and some of them."""
+    said = []
+    for side in ("fixed", "moving"):
+        image, start = f"{side} image", f"{side} "
+        if image in evidence.flags:
+            said.append(f"{image}: {'; '.join(evidence.flags[image])}")
+        points = [
+            f"{where.removeprefix(start)} ({'; '.join(flags)})"
+            for where, flags in evidence.flags.items()
+            if where.startswith(start) and where != image
+        ]
+        if points:
+            marks = evidence.fixed if side == "fixed" else evidence.moving
+            count = f"{len(points)}" if marks is None else f"{len(points)} of {len(marks)}"
+            said.append(f"flags on {count} points of the {image}: {listed(points, _NAMED)}")
+    return said
+
+
 def said_of_points(evidence: Evidence, fit: Fit, sd: float) -> tuple[str, ...]:
     """What the points themselves give reason to look at; ``sd`` is that of ``point_sd``."""
-    said = [f"{where}: {'; '.join(flags)}" for where, flags in evidence.flags.items()]
+    said = _said_of_flags(evidence)
     used, count = int(fit.inliers.sum()), len(fit.inliers)
     if _FEW * count <= used and 2 * used < count:
         said.append(f"{count - used} of {count} pairs do not agree with the map found")

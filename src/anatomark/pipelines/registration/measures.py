@@ -13,7 +13,7 @@ from anatomark.geometry import FloatArray, Grid
 from anatomark.io.transforms.itk_transforms import sampled, simplified, to_sitk
 from anatomark.maps import Affine, BSpline, Chain, Displacement, Map
 from anatomark.registration.fits import Fit
-from anatomark.registration.itk_images import compared, sitk_image, wider
+from anatomark.registration.itk_images import compared, overlap, sitk_image, wider
 from anatomark.registration.mutual import Judge, coarser, factor_for
 from anatomark.registration.overlap import dice
 
@@ -45,7 +45,11 @@ def storable(pull: Map, grid: Grid) -> tuple[Map, tuple[str, ...]]:
     most = _NODES[grid.dimension]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", LossWarning)
-        found = sampled(plain, wide.resized(tuple(min(n, most) for n in wide.shape)))
+        # How fine the lattice is cannot be chosen: what can is how much the map bends.
+        found = sampled(
+            plain, wide.resized(tuple(min(n, most) for n in wide.shape)),
+            advice="more smoothing, or fewer pairs, make this less",
+        )  # fmt: skip
     return found, tuple(str(w.message) for w in said if issubclass(w.category, LossWarning))
 
 
@@ -73,6 +77,17 @@ def dice_of_masks(
     fitted = dice(still, moving, push=maps[0])
     after = fitted if maps[1] is maps[0] else dice(still, moving, push=maps[1])
     return Measure(dice(still, moving), fitted, after)
+
+
+def covered(images: tuple[Image, Image], maps: tuple[Map, Map], pull: Map) -> Measure:
+    """The share (0…1) of the fixed image that the moving one lies on, as the files lie and after.
+
+    ``maps`` are that of the points and the last one, which push; ``pull`` is what was made of the
+    inverse of the last.
+    """
+    after = overlap(*images, pull)
+    fitted = after if maps[1] is maps[0] else overlap(*images, maps[0].inverse())
+    return Measure(overlap(*images, Affine.identity(pull.dimension)), fitted, after)
 
 
 def information(

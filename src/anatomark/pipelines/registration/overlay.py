@@ -2,8 +2,8 @@
 
 What the files say is on the left, what was found on the right. A volume is cut along the
 anatomical planes through the point in the middle of those that are used, so that there is one to be
-seen; a flat image is shown whole, along its axes. Points of the fixed image are crosses, those of
-the moving one circles, in the planes that they are near to.
+seen, a thin slab only along its face; a flat image is shown whole, along its axes. Points of the
+fixed image are crosses, those of the moving one circles, in the planes that they are near to.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def draw_overlay(found: Registered, *, title: str = "") -> Figure:
     from matplotlib.figure import Figure
 
     views = _views(found)
-    flat = found.fixed.grid.dimension == 2
+    flat = len(views) == 1
     rows, columns = (2, 2) if flat else (len(views), 4)
-    tall = 1.0 if not flat else float(np.clip(_ratio(found.fixed.grid), 0.4, 2.0))
+    tall = 1.0 if not flat else float(np.clip(_ratio(views[0]), 0.4, 2.0))
     wide = 4.4 if flat else 2.6
     figure = Figure(
         figsize=(wide * columns, wide * tall * rows + 0.7), layout="constrained", facecolor="white"
@@ -78,8 +78,9 @@ def draw_overlay(found: Registered, *, title: str = "") -> Figure:
     return figure
 
 
-def _ratio(grid: Grid) -> float:
-    return float(grid.extent[1] / grid.extent[0])
+def _ratio(view: _View) -> float:
+    left, right, bottom, top = view.extent
+    return abs(top - bottom) / abs(right - left)
 
 
 def _legend(found: Registered) -> str:

@@ -11,7 +11,7 @@ from anatomark.errors import UsageError
 from anatomark.geometry import Grid
 from anatomark.registration.elastix import ElastixSettings
 from anatomark.registration.intensity import Settings, StageName
-from anatomark.registration.landmarks import Robust
+from anatomark.registration.landmarks import Robust, robust_for
 from anatomark.registration.landmarks import Transform as PointTransform
 
 Transform = Literal["rigid", "similarity", "affine", "tps", "bspline"]
@@ -67,6 +67,11 @@ class Plan:
                     f"{what.replace('_', '-')} is about grey values, which change nothing here",
                     fix="refine by them as well, or leave it out",
                 )
+        if self.elastix is not None and self.transform != "bspline":
+            raise UsageError(
+                f"settings of elastix do nothing to a {self.transform} map",
+                fix="leave them out, or fit a bspline",
+            )
 
     @property
     def refines(self) -> bool:
@@ -77,6 +82,27 @@ class Plan:
     def points_kind(self) -> PointTransform:
         """What is fitted to the points."""
         return "rigid" if self.transform == "bspline" else self.transform
+
+    def robust_of(self, *, matches: bool) -> Robust:
+        """How wrong pairs are looked for, as said or as it is done for matches and for names."""
+        return self.robust or (robust_for(self.points_kind) if matches else "no")
+
+    def check_threshold(self, *, matches: bool, weighed: bool) -> None:
+        """Refuse a threshold that nothing asks for.
+
+        ``matches`` are among the points, or not; ``weighed`` says whether they are beside points
+        with covariances: then it tells how much they count.
+        """
+        if self.threshold is None or (matches and weighed):
+            return
+        robust = self.robust_of(matches=matches)
+        if robust in {"ransac", "smooth"}:
+            return
+        why = "no wrong pairs are looked for"
+        if robust == "reweighted":
+            why = "a reweighted fit finds its own"
+        fix = "leave it out, or say robust='ransac'"
+        raise UsageError(f"a threshold would do nothing here: {why}", fix=fix)
 
 
 def threshold_of(plan: Plan, grids: tuple[Grid, Grid]) -> float:

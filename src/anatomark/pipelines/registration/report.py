@@ -38,6 +38,7 @@ def to_record(
         "unit": found.pairs.unit, "transform": _transform(found), "points": _points(found),
         "landmarks": _landmarks(found), "errors": _errors(found),
         "mutual_information": _measure(found.mutual_information, "nats"),
+        "covered": _measure(found.covered, ""),
         "dice": None if found.dice is None else _measure(found.dice, ""),
         "stages": [
             {"name": s.name, "before": s.before, "after": s.after, "kept": s.kept}
@@ -165,16 +166,17 @@ def page_of(record: Mapping[str, Any], overlay: Figure | None) -> Page:
     page.table(["", "before", "points", "at the end"], list(summary_rows(record)))
     page.text(
         "Before: as the files lie. Expected error: how far the map of the points is off, by what "
-        "is known of them; it knows nothing of anatomy that bends, nor of what grey values mended "
-        "or spoiled: of a B-spline it says nothing."
+        "is known of them; none is given where residuals of neighbours agree, as they do where "
+        "anatomy bends. It knows nothing of what grey values mended or spoiled: of a B-spline it "
+        "says nothing. Compare mutual information only where as much of the fixed image is covered."
     )
     if words := refinement_words(record):
-        page.text(f"{words[0].upper()}{words[1:]}.")
+        page.text(f"{_capital(words)}.")
     if overlay is not None:
         page.heading("On each other")
         page.picture(overlay, "Edges and squares of the moving image on the fixed one.")
     page.heading("Points")
-    page.text(f"{'; '.join(record['points']['sources'])}. Lengths in {unit}.")
+    page.text(f"Points: {'; '.join(record['points']['sources'])}. Lengths in {unit}.")
     page.table(
         ["point", "before", "fit", "at the end", "expected (map)", "used", "flags"], _rows(record)
     )
@@ -211,6 +213,8 @@ def summary_rows(record: Mapping[str, Any]) -> list[list[str]]:
         if record[key] is not None:
             values = (record[key][k] for k in ("before", "points", "after"))
             rows.append([name, *(_number(v, digits) for v in values)])
+    shares = (record["covered"][k] for k in ("before", "points", "after"))
+    rows.append(["fixed image covered", *map(_percent, shares)])
     where = f"expected error, {expected['where']}"
     rows += [
         [f"{where}, mean ({unit})", "–", _number(expected["mean"], 2), "–"],
@@ -246,7 +250,9 @@ def _rows(record: Mapping[str, Any]) -> list[list[str]]:
 def _transform_section(page: Page, record: Mapping[str, Any]) -> None:
     transform = record["transform"]
     page.heading("Transform")
-    page.text(f"{transform['kind']}, refined: {transform['refine']}. The map {DIRECTION}.")
+    page.text(
+        f"{_capital(transform['kind'])} map, refined: {transform['refine']}. The map {DIRECTION}."
+    )
     if transform["matrix"] is not None:
         rows = [[f"{value:.6f}" for value in row] for row in transform["matrix"]]
         page.table([*"xyz"[: len(rows) - 1], "shift"], rows[:-1])
@@ -265,6 +271,14 @@ def _transform_section(page: Page, record: Mapping[str, Any]) -> None:
                 for s in record["stages"]
             ],
         )  # fmt: skip
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _number(value: float, digits: int) -> str:

@@ -15,9 +15,11 @@ from anatomark.data import Image
 from anatomark.errors import RegistrationError
 from anatomark.geometry import FloatArray, Grid
 from anatomark.maps import Map
+from anatomark.pipelines.registration.bending import said_of_bending
 from anatomark.pipelines.registration.evidence import Evidence
 from anatomark.pipelines.registration.judgement import (
     doubts_of,
+    doubts_of_flags,
     few_agree,
     point_sd,
     said_of_points,
@@ -26,6 +28,7 @@ from anatomark.pipelines.registration.judgement import (
 )
 from anatomark.pipelines.registration.measures import (
     Measure,
+    covered,
     dice_of_masks,
     expected_errors,
     information,
@@ -39,10 +42,8 @@ from anatomark.registration.intensity import Settings
 from anatomark.registration.itk_images import check_images, check_overlap
 from anatomark.registration.landmarks import (
     Pairs,
-    Robust,
     fit_landmarks,
     fit_pairs,
-    robust_for,
 )
 from anatomark.registration.results import Progress, Registration
 from anatomark.sampling import resample
@@ -57,9 +58,11 @@ class Registered:
     ``map`` pushes moving points onto fixed ones. ``pull`` is its inverse in a form that transform
     files have, by which ``warped`` was made: a thin-plate spline is a field on a lattice there.
     ``expected_error`` ``(M,)`` is that of the fit of points at places of the fixed mask, or of the
-    fixed image without one. ``mutual_information`` (nats) and ``dice`` (with both masks) are
-    measures before and after. ``warnings`` ask for a look, ``doubts`` say why the map is not to be
-    trusted at all (``expected_error`` is NaN then), ``undone`` why a refinement was not kept.
+    fixed image without one. ``mutual_information`` (nats), ``covered`` (0…1: how much of the fixed
+    image the moving one lies on) and ``dice`` (with both masks) are measures before and after.
+    ``warnings`` ask for a look, ``doubts`` say why the map is not to be trusted at all, ``undone``
+    why a refinement was not kept. ``expected_error`` is NaN where there are doubts, and where the
+    map cannot follow its points.
     """
 
     fixed: Image = field(repr=False)
@@ -75,6 +78,7 @@ class Registered:
     refinements: tuple[Registration, ...]
     expected_error: FloatArray = field(repr=False)
     mutual_information: Measure
+    covered: Measure
     dice: Measure | None = None
     fixed_mask: Image | None = field(default=None, repr=False)
     moving_mask: Image | None = field(default=None, repr=False)
@@ -121,14 +125,15 @@ def register(
     grids = (fixed.grid, moving.grid)
     pairs, fit = fit_evidence(evidence, plan, grids)
     sd = point_sd(pairs, fit, grids)
-    doubts = doubts_of(fit, pairs.unit, sd)
-    if doubts:  # then it tells nothing how well its points agree
+    doubts = (*doubts_of(fit, pairs.unit, sd), *doubts_of_flags(evidence, fit))
+    bent = "" if doubts else said_of_bending(fit, plan, fixed.grid, voxel_sd(grids))
+    if doubts or bent:  # then it tells nothing how well its points agree
         fit = replace(fit, uncertainty=Unknown())
     check_overlap(fixed, moving, fit.map.inverse(), None, None)
     used = inliers(pairs, fit)
     regions = (near_points(plan, fixed, fixed_mask, used), moving_mask)
-    bent = refined(plan, images, regions, used, fit, None if few_agree(fit) else sd, progress)
-    push = bent.results[-1].map if bent.results else fit.map
+    grey = refined(plan, images, regions, used, fit, None if few_agree(fit) else sd, progress)
+    push = grey.results[-1].map if grey.results else fit.map
     tell("warping", 0.0)
     pull, loss = storable(push.inverse(), fixed.grid)
     fill = float(moving.array.min())  # where the moving image has nothing: air of a CT is not 0
@@ -137,18 +142,18 @@ def register(
     maps, settings = (fit.map, push), plan.settings or Settings()
     shared = information(images, regions, maps, pull, view=settings.view)
     said = (
-        *evidence.unpaired(), *said_of_points(evidence, fit, sd), *_said_of(bent), *loss,
-        *said_of_result(images, push, pull, shared, used),
+        *evidence.unpaired(), *said_of_points(evidence, fit, sd), *([bent] if bent else []),
+        *_said_of(grey), *loss, *said_of_result(images, push, pull, shared, used),
     )  # fmt: skip
     return Registered(
-        fixed, moving, plan, evidence, pairs, fit, push, pull, warped, fill, bent.results,
-        expected_errors(fit, fixed, fixed_mask), shared, dice_of_masks(masks, maps),
-        fixed_mask, moving_mask, said, doubts, bent.undone,
+        fixed, moving, plan, evidence, pairs, fit, push, pull, warped, fill, grey.results,
+        expected_errors(fit, fixed, fixed_mask), shared, covered(images, maps, pull),
+        dice_of_masks(masks, maps), fixed_mask, moving_mask, said, doubts, grey.undone,
     )  # fmt: skip
 
 
-def _said_of(bent: Refined) -> tuple[str, ...]:
-    return (*bent.said, *(w for r in bent.results for w in r.warnings), *bent.undone)
+def _said_of(grey: Refined) -> tuple[str, ...]:
+    return (*grey.said, *(w for r in grey.results for w in r.warnings), *grey.undone)
 
 
 def _check_masks(images: Sequence[Image], masks: Sequence[Image | None]) -> None:
@@ -175,9 +180,10 @@ def fit_evidence(evidence: Evidence, plan: Plan, grids: tuple[Grid, Grid]) -> tu
     threshold = threshold_of(plan, grids)
     pairs = evidence.pairs(sd_mm=threshold / 3)
     _check_units(pairs, grids)
-    robust: Robust = plan.robust or (
-        "no" if evidence.matches is None else robust_for(plan.points_kind)
-    )
+    matches = evidence.matches is not None
+    known = pairs.fixed_covariance_mm2 is not None or pairs.moving_covariance_mm2 is not None
+    plan.check_threshold(matches=matches, weighed=known)
+    robust = plan.robust_of(matches=matches)
     if evidence.matches is None and evidence.fixed is not None and evidence.moving is not None:
         # This one knows the names that do not match.
         fit = fit_landmarks(
@@ -190,7 +196,7 @@ def fit_evidence(evidence: Evidence, plan: Plan, grids: tuple[Grid, Grid]) -> tu
             pairs, plan.points_kind, robust=robust, threshold_mm=threshold,
             smoothing=plan.smoothing, seed=plan.seed,
         )  # fmt: skip
-    if pairs.fixed_covariance_mm2 is None and pairs.moving_covariance_mm2 is None:
+    if not known:
         fit = no_surer_than(fit, voxel_sd(grids), pairs.weights)
     return pairs, fit
 

@@ -163,7 +163,7 @@ def bad(here, kind):
          "which needs 4 (shared: a, b, c; only the fixed image has d); add 1 or more, or fit"),
         ("case", [*IMAGES, *LANDMARKS[:3], "bad.mrk.json"],
          "same name in both, as it may be with 'a' and 'A', 'b' and 'B ', 'c' and '_c'"),
-        ("unit", [*IMAGES, *LANDMARKS[:3], "bad.csv"], "x_mm or x_px, or say --moving-unit …"),
+        ("unit", [*IMAGES, *LANDMARKS[:3], "bad.csv"], "or x_mm, y_mm, z_mm, or say --moving-unit …"),
         ("frame", [*IMAGES, *LANDMARKS[:3], "bad.csv"], "or say --moving-frame 'LPS'"),
         ("", [*IMAGES, "--pairs", "p.csv", "--fixed-unit", "mm"], "are those of landmark files"),
         ("", [*IMAGES, "--pairs", "p.csv", "--fixed-spacing", "-1"], "--fixed-spacing must be pos"),

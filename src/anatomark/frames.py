@@ -115,5 +115,5 @@ def _places(frame: Frame) -> _Places:
     inside = axes.transAxes.inverted()
     _, below = inside.transform((0, axes.xaxis.label.get_position()[1]))
     beside, _ = inside.transform((axes.yaxis.label.get_position()[0], 0))
-    note = figure.texts[-1].get_position()[1] if frame.note else 0.0
-    return _Places(axes.get_position().bounds, (0.5, below), (beside, 0.5), note)
+    low = figure.texts[-1].get_position()[1] if frame.note else 0.0
+    return _Places(axes.get_position().bounds, (0.5, below), (beside, 0.5), low)

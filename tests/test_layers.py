@@ -19,6 +19,7 @@ LAYERS = (
     ("orientation",),
     ("sampling", "field_of_view", "slices"),
     ("io",),
+    ("words",),
     ("frames", "labels"),
     ("pictures", "pages"),
     ("networks",),

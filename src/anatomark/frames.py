@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from anatomark.geometry import Grid
+from anatomark.words import height_of, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DOTS = 110  # per inch
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 _MARGIN = (0.7, 0.8)  # inches
+_TITLE, _NOTE = 10.0, 8.0  # sizes of letters
 
 
 def flat_extent(grid: Grid) -> Extent:
@@ -36,15 +38,41 @@ class _Places(NamedTuple):
     note: float
 
 
+def framed(
+    extent: Extent, longest: float, unit: str, *, title: str = "", note: str = ""
+) -> tuple[Figure, Axes]:
+    """Figure and empty axes, with everything where it will stay.
+
+    The picture shows ``extent`` in ``unit``, with its longer side so many inches long. Words that
+    are wider than the figure go on in further lines, which make it higher.
+    """
+    wide, _ = _size(extent, longest)
+    # The title stands over the axes, which the numbers beside them move out of the middle.
+    title = wrapped(title, wide - _MARGIN[0], _TITLE) if title else ""
+    note = wrapped(note, wide - 0.2, _NOTE) if note else ""
+    return Frame(extent, longest, unit, _lines(title), _lines(note)).draw(title, note)
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1 if text else 0
+
+
+def _size(extent: Extent, longest: float) -> tuple[float, float]:
+    """Width and height in inches, with one line above and one below."""
+    width, height = extent[1] - extent[0], extent[2] - extent[3]
+    scale = longest / max(width, height)
+    return max(width * scale, 3.5) + _MARGIN[0], height * scale + _MARGIN[1]
+
+
 @dataclass(frozen=True)
 class Frame:
-    """Of a picture that shows ``extent`` in ``unit``, with its longer side so many inches long."""
+    """Of a picture that shows ``extent`` in ``unit``; how many lines its title and note have."""
 
     extent: Extent
     longest: float
     unit: str
-    more_lines: int  # of the title
-    note: bool
+    title: int
+    note: int
 
     def draw(self, title: str, note: str) -> tuple[Figure, Axes]:
         """Figure and empty axes, with everything where it will stay."""
@@ -54,25 +82,24 @@ class Frame:
         axes.xaxis.set_label_coords(*places.x_label)
         axes.yaxis.set_label_coords(*places.y_label)
         if note:
-            figure.supxlabel(note, y=places.note, fontsize=8, parse_math=False)
+            figure.supxlabel(note, y=places.note, fontsize=_NOTE, parse_math=False)
         return figure, axes
 
     def _bare(self, title: str, note: str) -> tuple[Figure, Axes]:
         from matplotlib.figure import Figure
 
-        width, height = self.extent[1] - self.extent[0], self.extent[2] - self.extent[3]
-        scale = self.longest / max(width, height)
-        size = (max(width * scale, 3.5) + _MARGIN[0], height * scale + _MARGIN[1])
+        wide, high = _size(self.extent, self.longest)
+        high += sum(height_of(n - 1, s) for n, s in ((self.title, _TITLE), (self.note, _NOTE)) if n)
         # Not pyplot's: such a figure is gone when nobody holds it, and any thread may draw it.
-        figure = Figure(figsize=size, dpi=DOTS)
+        figure = Figure(figsize=(wide, high), dpi=DOTS)
         axes = figure.add_subplot(xlim=self.extent[:2], ylim=self.extent[2:], aspect="equal")
         axes.autoscale(False)
         axes.set_xlabel(f"x ({self.unit})")
         axes.set_ylabel(f"y ({self.unit})")
         if title:  # with a height, or it would be looked for in every drawing
-            axes.set_title(title, y=1.0, fontsize=10, parse_math=False)
+            axes.set_title(title, y=1.0, fontsize=_TITLE, parse_math=False)
         if note:
-            figure.supxlabel(note, fontsize=8, parse_math=False)
+            figure.supxlabel(note, fontsize=_NOTE, parse_math=False)
         return figure, axes
 
 
@@ -81,11 +108,12 @@ def _places(frame: Frame) -> _Places:
     """Where Matplotlib's own layout puts everything; ``frame.draw`` then need not ask for it."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure, axes = frame._bare("A" + "\nA" * frame.more_lines, "A" if frame.note else "")
+    title, note = ("\n".join(["Äg_|"] * lines) for lines in (frame.title, frame.note))
+    figure, axes = frame._bare(title, note)
     ConstrainedLayoutEngine().execute(figure)
     figure.draw_without_rendering()
     inside = axes.transAxes.inverted()
     _, below = inside.transform((0, axes.xaxis.label.get_position()[1]))
     beside, _ = inside.transform((axes.yaxis.label.get_position()[0], 0))
-    note = figure.texts[-1].get_position()[1] if frame.note else 0.0
-    return _Places(axes.get_position().bounds, (0.5, below), (beside, 0.5), note)
+    low = figure.texts[-1].get_position()[1] if frame.note else 0.0
+    return _Places(axes.get_position().bounds, (0.5, below), (beside, 0.5), low)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anatomark.geometry import FloatArray
+from anatomark.words import width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def place_labels(axes: Axes, spots: FloatArray, names: Sequence[str]) -> None:
     lines, words = [], []
     order = np.argsort(pixels[:, 1])
     for i in order:
-        wide, high = 0.6 * size * len(names[i]) * scale, 1.15 * size * scale
+        wide, high = width_of(names[i], size) * scale, 1.15 * size * scale
         box = _best_place(pixels[i], (wide, high), np.array(taken), frame, scale)
         taken.append(box)
         shift = (box[:2] - pixels[i]) / scale

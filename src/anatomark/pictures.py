@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import GeometryError, UsageError, listed
-from anatomark.frames import DOTS, Extent, Frame, flat_extent
+from anatomark.frames import DOTS, Extent, flat_extent, framed
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.files import suffix_of, writing
 from anatomark.labels import place_labels
 from anatomark.sampling import resample
+from anatomark.words import wrapped, write_around
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,8 +158,8 @@ def _draw_flat(
     grid = image.grid
     extent = flat_extent(grid)
     crowded = landmarks is not None and len(landmarks) > 25
-    frame = Frame(extent, 13.0 if crowded else 8.5, grid.unit, title.count("\n"), bool(note))
-    figure, axes = frame.draw(title, note)
+    longest = 13.0 if crowded else 8.5
+    figure, axes = framed(extent, longest, grid.unit, title=title, note=note)
     _show_flat(axes, image, extent)
     if landmarks is not None:
         here = landmarks.present
@@ -262,6 +263,7 @@ def _draw_planes(
     height, wide = -(-len(rows) // across), len(planes)
     size = (2.2 * wide * across, 2.35 * height + 0.5) if wide > 1 else (6.0, 6.3 * height)
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    write_around(figure, title, note)
     all_axes = figure.subplots(height, wide * across, squeeze=False)
     window = window_of(image.array)
     if image.array.dtype.kind in "biu":  # outside an oblique volume a plane is empty, not 0
@@ -276,14 +278,11 @@ def _draw_planes(
             _rings(axes, point[None, [plane.right, plane.down]], [rings.get(name)])
         place = ", ".join(f"{value:.1f}" for value in point)
         where = "" if image.grid.contains(point) else "\noutside the image"
-        label = f"{name}{'?' if name in doubts else ''}\n({place}) {image.grid.unit}{where}"
+        called = wrapped(f"{name}{'?' if name in doubts else ''}", 2.1 if wide > 1 else 5.5, 8)
+        label = f"{called}\n({place}) {image.grid.unit}{where}"
         trio[0].set_ylabel(label, fontsize=8, parse_math=False)
     for number, axes in enumerate(all_axes[0]):
         axes.set_title(planes[number % wide].name, fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10, parse_math=False)
-    if note:
-        figure.supxlabel(note, fontsize=8, parse_math=False)
     return figure
 
 
@@ -389,6 +388,15 @@ def plane_grid(grid: Grid, plane: Plane, point_mm: FloatArray) -> tuple[Grid, Ex
 
 
 def colours(count: int) -> Sequence[str]:
-    """Colours that people of every kind of sight can tell apart (Okabe and Ito 2008), repeated."""
-    wheel = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+    """Colours that people of every kind of sight can tell apart (Okabe and Ito 2008), repeated.
+
+    Their yellow is left out: as a line on white it is hardly seen.
+    """
+    wheel = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
     return [wheel[i % len(wheel)] for i in range(count)]
+
+
+def curves(count: int) -> list[dict[str, Any]]:
+    """Colour and dash of lines in one plot: neighbours share neither, and 28 have no equal."""
+    dashes = ("-", "--", "-.", ":")  # four, beside seven colours
+    return [{"color": c, "linestyle": dashes[k % 4]} for k, c in enumerate(colours(count))]

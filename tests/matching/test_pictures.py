@@ -87,3 +87,15 @@ def test_curves_are_counts_of_errors():
     assert axes.get_xlabel() == "error (mm)"
     assert [a.get_title() for a in figure.axes] == ["affine", "elastic"]
     assert axes.get_xlim()[1] >= 64
+
+
+def test_matchers_are_named_as_they_are_and_above_the_curves():
+    runs = {name: np.ones(4) for name in ("_one", "$x_{$")}
+    figure = draw_errors({"affine": runs, "elastic": runs})
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == ["_one", "$x_{$"]
+        box = legend.get_window_extent()
+        assert box.y0 >= axes.title.get_window_extent().y1
+        assert box.y1 <= figure.bbox.y1

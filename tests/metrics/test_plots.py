@@ -88,3 +88,55 @@ def test_wild_points_do_not_flatten_the_boxes(make_evaluation):
     assert figure.axes[0].get_xlim()[1] < 10
     assert "beyond this axis, up to 500" in figure.axes[0].get_xlabel()
     assert [t.get_text() for t in figure.axes[0].texts] == ["1 ▸"]
+
+
+ODD = ["$x_{$", "_under", "a_b^c", "$\\foo$"]
+
+
+def texts(axes) -> list[str]:
+    return [t.get_text() for t in axes.get_legend().get_texts()]
+
+
+def test_names_are_neither_formulas_nor_hidden(make_evaluation):
+    table = replace(make_evaluation(5, 4).table, names=tuple(ODD))
+    curves, rows, cells = (
+        cumulative(dict.fromkeys(ODD, table.errors), unit="mm", thresholds=LIMITS),
+        boxes(table, thresholds=LIMITS),
+        ellipses(table, thresholds=LIMITS),
+    )
+    for figure in (curves, rows, cells):
+        figure.draw_without_rendering()
+    assert texts(curves.axes[0]) == ODD
+    assert [t.get_text() for t in rows.axes[0].get_yticklabels()] == ODD
+    assert set(ODD) <= {t.get_text() for t in cells.axes[0].texts}
+
+
+def test_no_two_curves_look_alike_and_none_is_yellow():
+    runs = {f"run {k}": np.arange(1.0, 9) for k in range(28)}
+    axes = cumulative(runs, unit="mm", thresholds=LIMITS).axes[0]
+    handles = axes.get_legend().legend_handles
+    looks = {(h.get_color(), h.get_linestyle()) for h in handles}
+    assert len(looks) == 28
+    assert "#f0e442" not in {colour for colour, _ in looks}
+
+
+def test_lines_of_observers_are_greys_with_a_dash_each():
+    lines = {k: Line(k, ("a",), np.ones((3, 1))) for k in ("inter", "mean", "intra")}
+    axes = cumulative({"run": np.ones(3)}, unit="mm", thresholds=LIMITS, lines=lines).axes[0]
+    drawn = axes.lines[-3:]
+    for line in drawn:
+        red, green, blue = (int(line.get_color()[i : i + 2], 16) for i in (1, 3, 5))
+        assert max(red, green, blue) - min(red, green, blue) < 25
+    assert len({(str(line._dash_pattern), line.get_color()) for line in drawn}) == 3
+    assert len({str(line._dash_pattern) for line in drawn}) == 3
+
+
+def test_the_axis_follows_the_better_runs():
+    rng = np.random.default_rng(0)
+    good, wild = np.abs(rng.normal(size=300)), np.abs(rng.normal(size=300)) * 4000
+    axes = cumulative({"a": good, "b": wild}, unit="mm", thresholds=LIMITS).axes[0]
+    assert axes.get_xlim() == (0, 5)  # a quarter more than the largest threshold
+    beyond = int((wild > 5).sum())
+    assert texts(axes) == ["a", f"b ({beyond} of 300 beyond 5 mm)"]
+    worse = cumulative({"a": good, "b": 4 * good}, unit="mm", thresholds=LIMITS).axes[0]
+    assert 5 < worse.get_xlim()[1] < 15  # one that is merely worse is shown

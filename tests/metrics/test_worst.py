@@ -82,3 +82,13 @@ def test_a_case_without_any_common_point_is_drawn():
     image = Image(np.zeros((12, 13, 14)), Grid((12, 13, 14), (1, 1, 1)))
     nothing = Landmarks(["tip"], [[NAN] * 3])
     draw_case(image, nothing, nothing, title="case").draw_without_rendering()
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (12, 13, 14)], ids=str)
+def test_odd_names_are_drawn_and_predictions_beside_the_image_are_named(shape):
+    image = Image(np.random.default_rng(0).random(shape), Grid(shape, (1.0,) * len(shape)))
+    true = Landmarks(["$x_{$"], [[5.0] * len(shape)])
+    found = Landmarks(["$x_{$"], [[900.0] * len(shape)])
+    figure = draw_case(image, true, found, title="$case_{$")
+    figure.draw_without_rendering()
+    assert figure.get_supxlabel().endswith("predicted outside the image: $x_{$")

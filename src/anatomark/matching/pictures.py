@@ -13,7 +13,8 @@ from anatomark.errors import GeometryError
 from anatomark.frames import flat_extent
 from anatomark.geometry import FloatArray, Unit
 from anatomark.matching.errors import percent_within
-from anatomark.pictures import PLANES, Plane, colours, draw_plane, window_of
+from anatomark.pictures import PLANES, Plane, curves, draw_plane, window_of
+from anatomark.words import plain_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,6 @@ _STOPS = np.array(
 )  # top and bottom; left, middle, right
 _WIDE = 4.6  # inches of one image
 _THICK = 0.04  # of the extent, either way: points so near to a plane are shown on it
-_DASHES = ("-", "--", "-.", ":")
 _SMALLEST = 0.1  # start of the axis of errors
 
 
@@ -150,7 +150,8 @@ def draw_errors(
     axis of errors is logarithmic and reaches from 0.1 past the largest of ``thresholds``; what lies
     beyond it is counted in the legend.
     """
-    figure = _new_figure(3.6 * max(len(panels), 1) + 0.3, 3.7)
+    lines = max((len(runs) for runs in panels.values()), default=0)
+    figure = _new_figure(3.6 * max(len(panels), 1) + 0.3, 3.7 + 0.15 * lines)
     row = figure.subplots(1, max(len(panels), 1), squeeze=False, sharey=True)[0]
     end = 2.0 * max(thresholds)
     for axes, (kind, runs) in zip(row, panels.items(), strict=False):
@@ -170,18 +171,21 @@ def _curves(
     at = np.geomspace(_SMALLEST, end, 400)
     for place in thresholds:
         axes.axvline(place, color="#d0d7de", linewidth=0.8, zorder=0)
-    for k, (name, given) in enumerate(runs.items()):
+    handles, labels = [], []
+    for (name, given), style in zip(runs.items(), curves(len(runs)), strict=True):
         values = np.concatenate([np.zeros(0), *(np.atleast_1d(g) for g in given)])
         beyond = 100 * float((values > end).mean()) if values.size else 0.0
         note = f" ({beyond:.1f} % beyond)" if beyond >= 0.05 else ""
-        shade, dash = colours(len(runs))[k], _DASHES[k % len(_DASHES)]
         percent = percent_within(values, at)
-        axes.plot(at, percent, color=shade, linestyle=dash, label=name + note, linewidth=1.5)
+        handles += axes.plot(at, percent, linewidth=1.5, **style)
+        labels.append(name + note)
     axes.set(xscale="log", xlim=(_SMALLEST, end), ylim=(0, 101))
     ticks = [_SMALLEST, *thresholds]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"error ({unit})", fontsize=9)
     axes.tick_params(labelsize=8)
-    axes.legend(loc="best", fontsize=7, frameon=False)
+    # Above the panel and its title: curves may run anywhere in it.
+    plain_legend(axes, handles, labels, loc="lower left", bbox_to_anchor=(0, 1.08), fontsize=7,
+                 frameon=False)  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)

@@ -14,6 +14,7 @@ import numpy as np
 from anatomark.geometry import FloatArray
 from anatomark.metrics.errors import ErrorTable
 from anatomark.pictures import PLANES, colours
+from anatomark.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def ellipses(table: ErrorTable, *, thresholds: Sequence[float]) -> Figure:
     figure, axes = plt.subplots(
         figsize=(max(wide * inch / 2, 4.2) + 0.2, high * inch / 2 + 0.6), layout="constrained"
     )
-    for k, name in enumerate(table.names):
+    for k, name in enumerate(shortened(table.names, int(1.45 * 20 * len(views)))):
         offsets = table.offsets[:, k]
         offsets = offsets[np.isfinite(offsets).all(axis=1)]
         for v, view in enumerate(views):
@@ -120,9 +121,9 @@ def _fits(radius: float) -> bool:
 def _title(axes: Axes, name: str, count: int, corner: FloatArray, cells: int) -> None:
     room = 20 * cells
     text = name if count else f"{name}: none"
-    text = text if len(text) <= 1.45 * room else f"{text[: int(1.45 * room) - 1]}…"
     size = 6.5 if len(text) <= room else 4.8
-    axes.text(corner[0] - 1, corner[1] - 1.08, text, fontsize=size, ha="left", va="bottom")
+    axes.text(corner[0] - 1, corner[1] - 1.08, text, fontsize=size, ha="left", va="bottom",
+              parse_math=False)  # fmt: skip
 
 
 def _cell(axes: Axes, view: _View, offsets: FloatArray, centre: FloatArray, radius: float) -> None:

@@ -16,14 +16,21 @@ from anatomark.geometry import FloatArray, Unit
 from anatomark.io.files import writing
 from anatomark.metrics.errors import ErrorTable
 from anatomark.metrics.observers import NOTES, Line
-from anatomark.pictures import colours
+from anatomark.pictures import colours, curves
+from anatomark.words import plain_legend, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DASHES = ("-", "--", "-.", ":")
-_LINE_MARKS = {"inter": ("D", "#009e73"), "mean": ("s", "#cc79a7"), "intra": ("^", "#e69f00")}
+# Greys, since the colours are those of runs: mark, shade and dash of each kind of observers' line.
+_LINE_MARKS: dict[str, tuple[str, str, tuple[float, tuple[float, ...]]]] = {
+    "inter": ("D", "#424a53", (0, (1, 1))),
+    "mean": ("s", "#8c959f", (0, (5, 1.5))),
+    "intra": ("^", "#c4cad1", (0, (7, 1.5, 1, 1.5, 1, 1.5))),
+}
+_LETTERS = 40  # of a name
+_WILD = 3.0  # times the axis of a good run: a run whose errors reach farther is cut off
 
 
 def cumulative(
@@ -33,7 +40,10 @@ def cumulative(
     thresholds: Sequence[float],
     lines: Mapping[str, Line] | None = None,
 ) -> Figure:
-    """Percentage of errors up to each size, one curve a run; observers as thin dashed curves."""
+    """Percentage of errors up to each size, one curve a run; observers as thin grey curves.
+
+    The axis follows the better runs; the legend counts the errors of each that lie beyond it.
+    """
     import matplotlib.pyplot as plt
 
     known = {name: np.sort(e[np.isfinite(e)]) for name, e in runs.items()}
@@ -41,27 +51,40 @@ def cumulative(
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     for t in thresholds:
         axes.axvline(t, color="#d0d7de", linewidth=0.8, zorder=0)
-    wheel = colours(len(known))
-    for k, (name, values) in enumerate(known.items()):
+    labels = []
+    names = shortened(list(known), _LETTERS)
+    for name, values, style in zip(names, known.values(), curves(len(known)), strict=True):
         beyond = int((values > end).sum())
         note = f" ({beyond} of {values.size} beyond {end:g} {unit})" if beyond else ""
-        _step(axes, values, end, color=wheel[k], linestyle=_DASHES[k % 4], label=name + note)
+        labels.append(name + (note if values.size else ": no errors"))
+        _step(axes, values, end, label=labels[-1], **style)
     for kind, line in (lines or {}).items():
         values = np.sort(line.distances[np.isfinite(line.distances)])
-        label = f"{kind}: {NOTES[kind]}"
-        _step(axes, values, end, color=_LINE_MARKS[kind][1], linewidth=1, linestyle=(0, (2, 2)),
-              label=label)  # fmt: skip
+        labels.append(f"{kind}: {NOTES[kind]}" + ("" if values.size else ": no errors"))
+        _, shade, dash = _LINE_MARKS[kind]
+        _step(axes, values, end, color=shade, linewidth=1.2, linestyle=dash)
     axes.set(xlim=(0, end), ylim=(0, 101), xlabel=f"radial error ({unit})")
     axes.set_ylabel("landmarks with at most this error (%)")
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    handles = axes.lines[len(axes.lines) - len(labels) :]
+    if len(labels) > 6:  # so many would cover the curves
+        figure.set_size_inches(6.4, 4.2 + 0.165 * len(labels))
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    else:
+        place = {"loc": "lower right"}
+    plain_legend(axes, handles, labels, fontsize=8, frameon=False, **place)
     _open(axes)
     return figure
 
 
 def _end(values: Sequence[FloatArray], thresholds: Sequence[float]) -> float:
-    """End of the axis: past the thresholds and most errors; a few wild ones do not count."""
-    wanted = [min(float(np.percentile(v, 98)), tukey(v)) for v in values if v.size]
-    end = max(1.25 * max(thresholds), max(wanted, default=0.0))
+    """End of the axis: past the thresholds and most errors; a few wild ones do not count.
+
+    Neither do runs that are far worse than the better half: they would leave it a corner.
+    """
+    wanted = sorted(min(float(np.percentile(v, 98)), tukey(v)) for v in values if v.size)
+    usual = wanted[(len(wanted) - 1) // 2] if wanted else 0.0
+    base = max(1.25 * max(thresholds), usual)
+    end = max([base, *(w for w in wanted if w <= _WILD * base)])
     return float(f"{end:.2g}")
 
 
@@ -79,7 +102,7 @@ def save_plot(figure: Figure, path: str | PathLike[str]) -> None:
 
 def _step(axes: Axes, values: FloatArray, end: float, **style: object) -> None:
     if not values.size:
-        axes.plot([], [], **{**style, "label": f"{style['label']}: no errors"})  # type: ignore[arg-type]
+        axes.plot([], [], **style)  # type: ignore[arg-type]
         return
     x = np.concatenate([[0.0], values, [max(end, float(values[-1]))]])
     y = np.concatenate([np.arange(values.size + 1), [values.size]]) * (100 / values.size)
@@ -104,7 +127,7 @@ def boxes(
 
     count = len(table.names)
     columns = [e[np.isfinite(e)] for e in table.errors.T]
-    wide = 0.075 * min(max((len(n) for n in table.names), default=0), 40)
+    wide = 0.075 * min(max((len(n) for n in table.names), default=0), _LETTERS)
     figure, axes = plt.subplots(
         figsize=(5.6 + wide, 1.3 + max(0.24 * count, 0.6)), layout="constrained"
     )
@@ -112,7 +135,9 @@ def boxes(
         axes.axvline(t, color="#d0d7de", linewidth=0.8, zorder=0)
     _draw_boxes(axes, columns)
     handles = [_line_marks(axes, table.names, line) for line in (lines or {}).values()]
-    axes.set_yticks(range(count), [_label(n, c) for n, c in zip(table.names, columns, strict=True)])
+    names = shortened(table.names, _LETTERS)
+    ticks = [n if c.size else f"{n} (none)" for n, c in zip(names, columns, strict=True)]
+    axes.set_yticks(range(count), ticks, parse_math=False)
     axes.set(ylim=(count - 0.4, -0.6), xlabel=f"radial error ({table.unit})")
     axes.tick_params(axis="y", length=0, labelsize=8)
     _limit(axes, columns, thresholds)
@@ -120,11 +145,6 @@ def boxes(
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
     _open(axes)
     return figure
-
-
-def _label(name: str, errors: FloatArray) -> str:
-    short = name if len(name) <= 40 else f"{name[:39]}…"
-    return short if errors.size else f"{short} (none)"
 
 
 def _draw_boxes(axes: Axes, columns: Sequence[FloatArray]) -> None:
@@ -143,7 +163,7 @@ def _draw_boxes(axes: Axes, columns: Sequence[FloatArray]) -> None:
 
 def _line_marks(axes: Axes, names: Sequence[str], line: Line) -> object:
     values = [line.per_landmark.get(name, np.nan) for name in names]
-    shape, colour = _LINE_MARKS[line.kind]
+    shape, colour, _ = _LINE_MARKS[line.kind]
     return axes.scatter(
         values, range(len(names)), marker=shape, s=16, color=colour, edgecolors="black",
         linewidths=0.4, zorder=5, label=f"{line.kind}: {NOTES[line.kind]}",

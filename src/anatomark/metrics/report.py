@@ -29,6 +29,7 @@ from anatomark.metrics.records import (
     to_record,
     write_record,
 )
+from anatomark.metrics.statistics import Group
 from anatomark.metrics.tables import (
     Level,
     csv_table,
@@ -238,6 +239,15 @@ def _outliers(page: Page, evaluation: Evaluation) -> None:
     page.table(*rows_of(rows, table.unit, first="case"))
 
 
+def _how_far(case: Group, unit: str) -> str:
+    """The mean error of a case, and how many of its points were not found."""
+    missed = case.presence.missed
+    if not case.summary.count:
+        return "no point found"
+    lost = f", {missed} not found" if missed else ""
+    return f"mean error {case.summary.mean:.2f} {unit}{lost}"
+
+
 def _pictures(
     page: Page,
     evaluation: Evaluation,
@@ -248,8 +258,7 @@ def _pictures(
     unit = evaluation.table.unit
     for i in worst_cases(evaluation.table, _PICTURES):
         case = evaluation.table.cases[i]
-        mean = evaluation.cases[i].summary.mean
-        title = f"{case}: mean error {mean:.2f} {unit}"
+        title = f"{case}: {_how_far(evaluation.cases[i], unit)}"
         try:
             shown = image(case)
             if shown is None:

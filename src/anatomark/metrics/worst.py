@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from anatomark.data import Image, Landmarks
+from anatomark.errors import listed
 from anatomark.geometry import FloatArray
 from anatomark.metrics.errors import ErrorTable
 from anatomark.pictures import MARK, OUTLINE, PLANES, draw, draw_plane
+from anatomark.words import wrapped, write_around
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +78,7 @@ def _ranked(true: Landmarks, found: Landmarks) -> list[int]:
 
 
 def _film(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure:
-    figure = draw(image, title=title, note=_MARKS)
+    figure = draw(image, title=title, note=_note(image, found))
     axes = figure.axes[0]
     limits = axes.get_xlim(), axes.get_ylim()
     both = [image.grid.to_index(m.points_mm) * image.grid.spacing for m in (true, found)]
@@ -88,6 +90,13 @@ def _film(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
     return figure
+
+
+def _note(image: Image, found: Landmarks) -> str:
+    """What the marks are, and which predictions lie where no picture of the image shows them."""
+    beside = found.present & ~image.grid.contains(np.nan_to_num(found.points_mm))
+    names = [name for name, out in zip(found.names, beside, strict=True) if out]
+    return f"{_MARKS} · predicted outside the image: {listed(names, 6)}" if names else _MARKS
 
 
 def _named(true: Landmarks, found: Landmarks, k: int) -> str:
@@ -109,7 +118,7 @@ def _write(axes: Axes, spot: FloatArray, text: str) -> None:
     axes.annotate(
         text, tuple(spot), xytext=(shift, 5), textcoords="offset points", fontsize=8, color="white",
         ha=side, path_effects=[patheffects.withStroke(linewidth=2, foreground="black")],
-        annotation_clip=False,
+        annotation_clip=False, parse_math=False,
         zorder=6,
     )  # fmt: skip
 
@@ -138,7 +147,7 @@ def _volume(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figu
     window = _window(image)
     for trio, k in zip(all_axes, rows, strict=False):
         point = true.points_mm[k] if true.present[k] else found.points_mm[k]
-        trio[0].set_ylabel(_named(true, found, k), fontsize=8)
+        trio[0].set_ylabel(wrapped(_named(true, found, k), 2.6, 8), fontsize=8, parse_math=False)
         for axes, plane in zip(trio, PLANES, strict=True):
             draw_plane(axes, image, plane, point, window=window, mark=False)
             axes.set_title(plane.name, fontsize=8)
@@ -147,8 +156,7 @@ def _volume(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figu
             _pairs(axes, true.points_mm[[k]][:, place], found.points_mm[[k]][:, place])
             axes.set_xlim(limits[0])
             axes.set_ylim(limits[1])
-    figure.suptitle(title, fontsize=10)
-    figure.supxlabel(_MARKS, fontsize=8)
+    write_around(figure, title, _note(image, found))
     return figure
 
 

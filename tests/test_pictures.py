@@ -304,3 +304,23 @@ def test_words_on_an_image_are_told_from_what_is_drawn_in_amber():
         for text in axes.texts:
             assert text.get_color() == "#ffffff"
             assert text.get_path_effects()
+
+
+@pytest.mark.parametrize(
+    ("direction", "left", "place"),
+    [(np.eye(2), -100.25, [-90.0, 47.0]), ([[0.0, 1.0], [-1.0, 0.0]], -0.25, None)],
+    ids=["straight", "turned"],
+)
+def test_a_flat_picture_has_the_numbers_of_its_world(direction, left, place):
+    """A point can be looked up from a table in a picture, and back."""
+    grid = Grid((40, 60), (0.5, 1.0), (-100.0, 30.0), direction)
+    values = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32)
+    point = grid.to_world([[20.0, 17.0]])
+    figure = draw(Image(values, grid), Landmarks(("tip",), point))
+    axes = figure.axes[0]
+    assert axes.get_xlim()[0] == pytest.approx(left)
+    marked = [c.get_offsets() for c in axes.collections if len(c.get_offsets()) == 1]
+    assert len(marked) >= 2
+    expected = [20 * 0.5, 17 * 1.0] if place is None else place
+    for spots in marked:
+        np.testing.assert_allclose(spots[0], expected)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from anatomark.geometry import Grid
+import numpy as np
+
+from anatomark.geometry import FloatArray, Grid
 from anatomark.words import height_of, wrapped
 
 if TYPE_CHECKING:
@@ -24,9 +26,22 @@ _TITLE, _NOTE = 10.0, 8.0  # sizes of letters
 
 
 def flat_extent(grid: Grid) -> Extent:
-    """Of a flat image along its own axes, in its unit, from the centre of its first pixel."""
-    (left, top), (width, height) = -grid.spacing / 2, grid.extent
+    """What a picture of a flat image shows: its world, or along its own axes if these are turned.
+
+    In its unit; from the centre of the first pixel where the axes are not those of the world.
+    """
+    (left, top), (width, height) = _start(grid) - grid.spacing / 2, grid.extent
     return float(left), float(left + width), float(top + height), float(top)
+
+
+def flat_places(grid: Grid, points: FloatArray) -> FloatArray:
+    """Where points ``(N, 2)`` of the world are in a picture that shows ``flat_extent``."""
+    return np.asarray(grid.to_index(points) * grid.spacing + _start(grid))
+
+
+def _start(grid: Grid) -> FloatArray:
+    straight = np.allclose(grid.direction, np.eye(2), atol=1e-6)
+    return np.array(grid.origin) if straight else np.zeros(2)
 
 
 class _Places(NamedTuple):

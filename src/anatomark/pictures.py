@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import GeometryError, UsageError, listed
-from anatomark.frames import DOTS, Extent, flat_extent, framed
+from anatomark.frames import DOTS, Extent, flat_extent, flat_places, framed
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.files import suffix_of, writing
 from anatomark.labels import place_labels
@@ -163,7 +163,7 @@ def _draw_flat(
     _show_flat(axes, image, extent)
     if landmarks is not None:
         here = landmarks.present
-        spots = grid.to_index(landmarks.points_mm[here]) * grid.spacing
+        spots = flat_places(grid, landmarks.points_mm[here])
         names = [n for n, p in zip(landmarks.names, here, strict=True) if p]
         doubtful = np.array([name in doubts for name in names], bool)
         _mark(axes, spots[~doubtful])

@@ -9,6 +9,7 @@ import numpy as np
 
 from anatomark.data import Image, Landmarks
 from anatomark.errors import listed
+from anatomark.frames import flat_places
 from anatomark.geometry import FloatArray
 from anatomark.metrics.errors import ErrorTable
 from anatomark.pictures import MARK, OUTLINE, PLANES, draw, draw_plane
@@ -81,7 +82,7 @@ def _film(image: Image, true: Landmarks, found: Landmarks, title: str) -> Figure
     figure = draw(image, title=title, note=_note(image, found))
     axes = figure.axes[0]
     limits = axes.get_xlim(), axes.get_ylim()
-    both = [image.grid.to_index(m.points_mm) * image.grid.spacing for m in (true, found)]
+    both = [flat_places(image.grid, m.points_mm) for m in (true, found)]
     _pairs(axes, both[0], both[1])
     for k in _ranked(true, found)[:_NAMED]:
         spot = both[0][k] if true.present[k] else both[1][k]

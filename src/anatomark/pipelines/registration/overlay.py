@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anatomark.data import Image
-from anatomark.frames import Extent, flat_extent
+from anatomark.frames import Extent, flat_extent, flat_places
 from anatomark.geometry import FloatArray, Grid
 from anatomark.maps import Affine, Map
 from anatomark.pictures import (
@@ -219,7 +219,7 @@ def _drawn(found: Registered) -> NDArray[np.intp]:
 def _spots(points: FloatArray, grid: Grid, view: _View) -> FloatArray:
     """Where points ``(N, D)`` are in the axes of a view, ``(K, 2)``; those far from it are not."""
     if view.plane is None:
-        return np.asarray(grid.to_index(points) * grid.spacing)
+        return flat_places(grid, points)
     plane, corners = view.plane, grid.corners()
     reach = _NEAR * float(np.ptp(corners[:, plane.normal])) + float(view.grid.spacing[2])
     away = np.abs(points[:, plane.normal] - view.grid.origin[plane.normal])

@@ -262,7 +262,8 @@ def _of_detections(file: Path) -> dict[str, Landmarks]:
 
 
 def _detected(rows: list[dict[str, str]]) -> Landmarks:
-    axes = [axis for axis in "xyz" if any(row.get(axis) for row in rows)] or ["x", "y", "z"]
+    there = [axis for axis in "xyz" if axis in rows[0]]  # where nothing was found, as many
+    axes = [axis for axis in there if any(row[axis] for row in rows)] or there
     points = [[float(row[axis] or "nan") for axis in axes] for row in rows]
     unit: Unit = "px" if rows[0]["unit"] == "px" else "mm"
     return Landmarks([row["landmark"] for row in rows], np.array(points), unit=unit)

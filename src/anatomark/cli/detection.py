@@ -11,8 +11,8 @@ import typer
 
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Device, Measures, Series, Spacing, Views
-from anatomark.cli.words import counted, spacing_of
-from anatomark.errors import UsageError
+from anatomark.cli.words import spacing_of
+from anatomark.errors import UsageError, counted
 
 _NAMED = 20  # faulty files that are listed at the end
 
@@ -194,7 +194,7 @@ def _say_measures(measures: Any, *, one: bool) -> None:
     for name, found in measures.images.items() if one else ():
         console.say_table(*found_table(found, flags=measures.flags[name]))
     count = counted(len(measures.images), "image")
-    console.say(f"{len(measures.rows)} measures of {count}; {measures.path}")
+    console.say(f"{counted(len(measures.rows), 'measure')} of {count}; {measures.path}")
     if measures.lacking:
         console.say(measures.lacking)
 

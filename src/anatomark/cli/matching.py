@@ -20,8 +20,8 @@ from anatomark.cli.commands import (
     Spacing,
 )
 from anatomark.cli.sides import of_side
-from anatomark.cli.words import counted, spacings_of
-from anatomark.errors import UsageError
+from anatomark.cli.words import spacings_of
+from anatomark.errors import UsageError, counted
 
 #: Voxels of the coarser image: so near to where its neighbours, or one map, send it, a match stays.
 _FLOOR, _TOLERANCE = 3.0, 10.0
@@ -74,7 +74,7 @@ def match(
     """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
     from anatomark.io.files import check_free
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
-    from anatomark.matching.named import matcher_named
+    from anatomark.matching.named import check_images, matcher_named
     from anatomark.models.device import keep_freed_memory
 
     keep_freed_memory()
@@ -83,6 +83,7 @@ def match(
     matcher = matcher_named(model, least=least, most=most, guided=guided, device=device)
     sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
     images = _read((fixed, moving), sizes, (fixed_series, moving_series), grey=grey)
+    check_images(matcher, images, (fixed, moving))
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
     check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)

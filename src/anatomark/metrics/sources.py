@@ -108,11 +108,9 @@ def _of_cohort(
     if observer is not None:
         cohort = replace(cohort, truth=observer)
     if domain is not None and domain not in cohort.domains:
-        known = ", ".join(d or "(none)" for d in cohort.domains)
-        raise UsageError(f"there is no domain {domain!r}", path=path, fix=f"there is {known}")
+        raise _no_such("domain", domain, cohort.domains, path)
     if split is not None and split not in cohort.splits:
-        known = ", ".join(s or "(none)" for s in cohort.splits)
-        raise UsageError(f"there is no part {split!r}", path=path, fix=f"there is {known}")
+        raise _no_such("part", split, cohort.splits, path)
     marks: dict[str, Landmarks] = {}
     observers: dict[str, dict[str, Landmarks]] = {}
     unclear: dict[str, frozenset[str]] = {}
@@ -140,6 +138,13 @@ def _of_cohort(
         without=tuple(c.case for c in cases if c.case not in marks),
         cohort=cohort,
     )
+
+
+def _no_such(what: str, named: str, there: Sequence[str], path: Path) -> UsageError:
+    """A part was asked for that is not there; cases that are in none have no name for it."""
+    known = [name for name in there if name]
+    fix = f"there is {', '.join(known)}" if known else "its cases have none: leave it out"
+    return UsageError(f"there is no {what} {named!r}", path=path, fix=fix)
 
 
 def _readings(cohort: Cohort, case: Case) -> dict[str, Landmarks]:

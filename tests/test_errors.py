@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anatomark import errors
+from anatomark.errors import counted, with_article
 
 
 def test_an_error_reads_file_problem_fix():
@@ -40,3 +41,15 @@ def test_long_lists_are_shortened_and_say_so():
     assert errors.listed(["a", "", "c"]) == "a, '', c"
     assert errors.listed((str(n) for n in range(9)), 3) == "0, 1, 2 and 6 more"
     assert errors.listed([]) == ""
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 slices"), (1, "1 slice"), (2, "2 slices")])
+def test_what_is_counted_agrees_with_its_number(number, said):
+    assert counted(number, "slice") == said
+    assert counted(number, "match", "matches").endswith("h" if number == 1 else "es")
+
+
+def test_articles():
+    assert [with_article(kind) for kind in ("rigid map", "affine map")] == [
+        "a rigid map", "an affine map",
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anatomark.data import Case, Cohort, Landmarks
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, counted
 from anatomark.inference.detector import Detector
 from anatomark.inference.files import detect_cases, for_file, output_for
 from anatomark.io.cohorts.files import read_cohort
@@ -102,7 +102,7 @@ def divide(cases: tuple[Case, ...], folds: int, seed: int) -> tuple[tuple[str, .
     patients = list(dict.fromkeys(case.patient or case.case for case in cases))
     if not 2 <= folds <= len(patients):
         raise UsageError(
-            f"{len(patients)} patients cannot be divided into {folds} folds",
+            f"{counted(len(patients), 'patient')} cannot be divided into {folds} folds",
             fix=f"choose 2 to {len(patients)} folds",
         )
     order = np.random.default_rng([seed, 2]).permutation(len(patients))

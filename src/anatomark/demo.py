@@ -11,6 +11,7 @@ from anatomark import __version__
 from anatomark.data import Cohort, Landmarks, Sample
 from anatomark.datasets.phantoms import PHANTOMS, Phantom
 from anatomark.datasets.phantoms.cohorts import write_phantoms
+from anatomark.errors import counted
 from anatomark.inference.detector import Detector
 from anatomark.inference.files import for_file
 from anatomark.inference.flags import Findings
@@ -79,7 +80,8 @@ def _section(page: Page, kind: Phantom, cohort: Cohort, pictures: Path) -> None:
 
 
 def _caption(sample: Sample) -> str:
-    count = "no landmarks" if sample.landmarks is None else f"{len(sample.landmarks)} landmarks"
+    marks = sample.landmarks
+    count = "no landmarks" if marks is None else counted(len(marks), "landmark")
     return f"{sample.case}: {sample.image.grid!r}, {count}"
 
 

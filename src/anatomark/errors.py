@@ -31,6 +31,16 @@ def plain_name(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum()) or name
 
 
+def counted(number: int, what: str, several: str | None = None) -> str:
+    """``1 image``, ``2 images``; ``several`` where that is not made by an s."""
+    return f"{number} {what if number == 1 else several or f'{what}s'}"
+
+
+def with_article(what: str) -> str:
+    """``an affine map``, ``a rigid map``."""
+    return f"{'an' if what[:1] in 'aeiou' else 'a'} {what}"
+
+
 class AnatomarkError(Exception):
     """Base of all errors about the user's input; the command line exits with 2.
 

@@ -136,6 +136,8 @@ def test_cells_of_the_table(report):
     assert cells[1][3:5] == ("failed", report.rows[1].reason)
     assert {len(row) for row in cells} == {9}
     assert "time of the reference / time of anatomark" in heading(report)
+    assert " 1 thread of torch" in heading(report._replace(threads=1))
+    assert " 2 threads of torch" in heading(report._replace(threads=2))
 
 
 @pytest.mark.parametrize(

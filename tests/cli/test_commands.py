@@ -252,7 +252,28 @@ def test_a_recipe_is_not_described_as_a_model(capsys):
     assert main(["models", "universal/foot"]) == 2
     assert "has no domain foot" in capsys.readouterr().err
     assert main(["models"]) == 0
-    assert "ct-slices" in capsys.readouterr().out
+    terms = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert terms["ct-slices"].rstrip().endswith("research only")
+    assert terms["prostate-phantom-mr"].rstrip().endswith("Apache-2.0")
+
+
+def test_of_a_universal_model_one_domain_is_described_with_its_terms(capsys):
+    assert main(["models", "universal/head"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("# universal/head")
+    assert "| articulare |" in said
+    assert "universal/spine" not in said
+    assert "right_lung_top" not in said
+    assert "Terms: research only" in said
+    assert main(["models", "universal/chest", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["card"].startswith("# universal/chest")
+    assert record["card"].count("Terms:") == 1
+    assert main(["models", "--json"]) == 0
+    terms = {one["name"]: one["terms"] for one in json.loads(capsys.readouterr().out)["models"]}
+    assert terms["universal/spine"] == "research only"
+    assert main(["models", "universal"]) == 0
+    assert capsys.readouterr().out.count("# universal/") == 3
 
 
 def test_what_is_written_is_said_in_words_unless_json_is_asked_for(here, capsys):

@@ -261,7 +261,8 @@ def test_a_cohort_knows_its_parts_and_observers(capsys):
     films()
     Path("p.csv").write_text("case,name,x_px,y_px\n0,tip,10,12\n")
     for words, expected in (
-        (["--split", "exam"], "there is no part 'exam'"),
+        (["--split", "exam"], "there is no part 'exam'; there is train\n"),
+        (["--domain", "mr"], "there is no domain 'mr'; its cases have none: leave it out"),
         (["--observer", "eve"], "no reading of observer 'eve'"),
     ):
         capsys.readouterr()

@@ -116,3 +116,23 @@ def test_options_of_models_are_refused_with_a_baseline(pair, tmp_path, capsys):
     ):  # fmt: skip
         assert main([*words, *option]) == 2
         assert f"{said}: for models only, sift has nothing of the kind" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["ct-slices", "sift"])
+def test_a_volume_among_slices_is_named(pair, tmp_path, capsys, model):
+    """By its file, in match and in register; whichever of the two it is."""
+    grey = np.arange(3600, dtype=np.int16).reshape(4, 30, 30)
+    volume = tmp_path / "volume.nrrd"
+    write_image(Image(grey, Grid(grey.shape, (1.0, 1.0, 1.0))), volume)
+    slices = tmp_path / "slice.nrrd"
+    write_image(Image(grey[0], Grid(grey.shape[1:], (1.0, 1.0))), slices)
+    for fixed, moving in ((slices, volume), (volume, slices), (volume, volume)):
+        words = ["match", "--model", model, "--out", str(tmp_path / "p.csv"), str(fixed)]
+        assert main([*words, str(moving)]) == 2
+        said = capsys.readouterr().err
+        assert f"{volume}: the image is 3D, " in said
+        assert said.count("error:") == 1
+    words = ["register", "--fixed", str(volume), "--moving", str(volume), "--matcher", model]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert f"{volume}: the image is 3D, " in capsys.readouterr().err
+    assert not (tmp_path / "p.csv").exists()

@@ -203,13 +203,16 @@ def test_pairs_of_a_matcher_register(here, monkeypatch):
     seen = []
 
     class Known:
+        def check(self, image):
+            seen.append(image.grid.dimension)
+
         def match(self, fixed, moving):
             seen.append((fixed.grid.shape, moving.grid.shape))
             return Matches(SPOTS, PUSH.inverse()(SPOTS))
 
     monkeypatch.setattr("anatomark.matching.named.matcher_named", lambda *_, **__: Known())
     assert main([*IMAGES, "--matcher", "sift", "--no-picture", *OUT]) == 0
-    assert seen == [(GRID.shape, (22, 28, 28))]
+    assert seen == [3, 3, (GRID.shape, (22, 28, 28))]
     record = json.loads((here / "out" / "report.json").read_text())
     np.testing.assert_allclose(record["transform"]["matrix"], PUSH.homogeneous, atol=1e-6)
     assert record["points"]["sources"] == ["matches of sift"]

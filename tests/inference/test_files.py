@@ -9,43 +9,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from tests.inference.tiny import NAMES, SMALL, looked, scan, tiny_model
 
 from anatomark import Grid, Image, read_landmarks, write_image
 from anatomark.cli.app import main
 from anatomark.errors import UsageError
 from anatomark.inference import Detector
-from anatomark.inference.files import Source, check_targets, detect_files, sources_of
-from anatomark.models.checks import Checks
-from anatomark.models.conformal import Radii
+from anatomark.inference.files import detect_files
+from anatomark.inference.sources import Source, sources_of
+from anatomark.inference.targets import check_targets
 from anatomark.models.files import ModelInfo, make_method, save_model
 from anatomark.models.recipe import parse_recipe
-
-NAMES = ("dot", "twin")
-SMALL = {"kind": "voxelmorph", "encoder": [4], "decoder": [4], "final": []}
-
-
-def scan(seed=0):
-    """A volume of noise on an oblique, anisotropic grid."""
-    rng = np.random.default_rng(seed)
-    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    shape = tuple(rng.integers(24, 34, 3))
-    grid = Grid(shape, rng.uniform(0.5, 2, 3), rng.normal(size=3) * 99, q)
-    return Image(rng.random(shape, np.float32), grid)
 
 
 @pytest.fixture
 def saved_model(tmp_path):
-    torch.manual_seed(0)
-    recipe = parse_recipe({
-        "name": "tiny", "method": "fang2023", "grid": {"size": [16, 16, 16]},
-        "settings": {"network": SMALL},
-    })  # fmt: skip
-    checks = Checks(radii=Radii(0.95, (4.0, np.inf), 6.0, (np.inf,) * 2, (50,) * 2))
-    info = ModelInfo(recipe=recipe.complete(), landmarks=NAMES, checks=checks.to_record())
-    path = tmp_path / "tiny.safetensors"
-    save_model(path, info, make_method(recipe, 2).state_dict())
-    return path
+    return tiny_model(tmp_path / "tiny.safetensors")
 
 
 def test_one_broken_file_is_reported_and_the_rest_is_done(saved_model, tmp_path, capsys):
@@ -100,21 +79,7 @@ def test_batches_do_not_change_points(saved_model, tmp_path):
         np.testing.assert_allclose(b.landmarks.points_mm, a, atol=1e-3)
 
 
-def test_two_files_of_one_name_are_refused(saved_model, tmp_path, capsys):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        write_image(scan(), tmp_path / folder / "scan.nii.gz")
-    paths = [str(tmp_path / f / "scan.nii.gz") for f in "ab"]
-    assert main(["detect", "--model", str(saved_model), "--out", str(tmp_path / "o"), *paths]) == 2
-    assert "would get the same name" in capsys.readouterr().err
-
-
 # -- files of others -----------------------------------------------------------------------------
-
-
-def looked(saved_model, out, *paths, more=()):
-    words = ["detect", "--model", str(saved_model), "--out", str(out), "--device", "cpu", *more]
-    return main([*words, *map(str, paths)])
 
 
 def test_points_that_somebody_made_are_not_written_over(saved_model, tmp_path, capsys):
@@ -142,13 +107,7 @@ def test_no_file_is_written_twice(tmp_path):
 
 
 def test_a_picture_does_not_take_the_place_of_its_image(tmp_path, capsys):
-    recipe = parse_recipe({
-        "name": "flat", "method": "fang2023", "grid": {"size": [16, 16]},
-        "settings": {"network": SMALL},
-    })  # fmt: skip
-    info = ModelInfo(recipe=recipe.complete(), landmarks=NAMES)
-    model = tmp_path / "flat.safetensors"
-    save_model(model, info, make_method(recipe, 2).state_dict())
+    model = tiny_model(tmp_path / "flat.safetensors", 2)
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30), np.uint8)
     film = tmp_path / "film.png"
     write_image(Image(pixels, Grid((20, 30), unit="px")), film)

@@ -12,8 +12,8 @@ from anatomark import Grid, Image, load_sample, read_image
 from anatomark.datasets.phantoms.cohorts import write_phantoms
 from anatomark.inference import Detector
 from anatomark.methods import MATCHERS
+from anatomark.models.cards import card_of, terms_of
 from anatomark.models.files import (
-    card_of,
     describe,
     load_matcher,
     load_model,
@@ -41,6 +41,7 @@ def test_every_model_has_a_card_and_all_are_small():
             assert loaded.name == one["name"]
             assert f"# {one['name']}" in card
         assert "Terms:" in card
+        assert 0 < len(terms_of(card)) < 20  # a cell of a table
         assert "| data |" in card
 
 

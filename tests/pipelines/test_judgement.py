@@ -275,6 +275,7 @@ def test_unsure_points_may_be_moved_farther():
 
 @pytest.mark.parametrize(("asked", "says"), [
     ({"smoothing": 2.0}, "does nothing to a rigid map"),
+    ({"smoothing": 2.0, "transform": "affine"}, "does nothing to an affine map"),
     ({"around": 25.0}, "grey values, which change nothing here"),
     ({"keep_refined": True}, "keep-refined is about grey values"),
     ({"elastix": ElastixSettings()}, "settings of elastix do nothing to a rigid map"),

@@ -105,5 +105,7 @@ def test_so_few_pairs_cannot_agree():
     source, target, _, _ = pairs(0.0)
     with pytest.raises(RegistrationError, match="3 pairs cannot agree on a rigid map in 3D"):
         fit_robust(source[:3], target[:3], threshold_mm=5)
+    with pytest.raises(RegistrationError, match="4 pairs cannot agree on an affine map in 3D"):
+        fit_robust(source[:4], target[:4], kind="affine", threshold_mm=5)
     with pytest.raises(RegistrationError, match="the threshold must be above 0"):
         fit_robust(source, target, threshold_mm=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anatomark.bench.runs import Report, Row
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, counted
 from anatomark.io.files import read_text, reason_of, write_text
 from anatomark.io.json_files import write_json
 
@@ -101,7 +101,7 @@ def heading(report: Report) -> str:
     load = f", load {before[0]:g} before and {after[0]:g} after" if before and after else ""
     lines = [
         f"anatomark bench{' --quick' if report.quick else ''}, {report.date}, "
-        f"{report.threads} threads of torch{load}",
+        f"{counted(report.threads, 'thread')} of torch{load}",
         "; ".join(f"{name} {value}" for name, value in report.machine.items()),
         "times faster = time of the reference / time of anatomark, same run: "
         "compare ratios, not seconds",

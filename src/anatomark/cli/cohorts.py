@@ -11,7 +11,7 @@ import typer
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Overwrite, Spacing
 from anatomark.cli.words import shape_of, spacing_of, two_each
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, counted
 
 
 def import_cohort(
@@ -143,7 +143,7 @@ def _say_cohort(cohort: Any, out: Path, *, as_json: bool) -> None:
     console.say_table(["domain", "split", "cases"], rows)
     listed = ", ".join(f"{n} {d}".strip() for d, n in counts.items())
     truth = f", truth: {cohort.truth}" if cohort.truth else ""
-    cases = "1 case" if len(cohort) == 1 else f"{len(cohort)} cases"
+    cases = counted(len(cohort), "case")
     console.say(f"{out}: {cases}, landmarks: {listed or 'none'}, in {cohort.unit}{truth}")
 
 

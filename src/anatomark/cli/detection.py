@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +11,8 @@ import typer
 
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Device, Measures, Series, Spacing, Views
-from anatomark.cli.words import counted, spacing_of
-from anatomark.errors import UsageError
+from anatomark.cli.words import spacing_of
+from anatomark.errors import UsageError, counted
 
 _NAMED = 20  # faulty files that are listed at the end
 
@@ -69,8 +67,11 @@ def detect(
     import matplotlib as mpl
 
     from anatomark.inference.detector import Detector
-    from anatomark.inference.files import check_targets, detect_files, output_for, sources_of
+    from anatomark.inference.files import detect_files, output_for
     from anatomark.inference.measures import check_measures_file, write_measures
+    from anatomark.inference.sources import sources_of
+    from anatomark.inference.table import rows_of, write_table
+    from anatomark.inference.targets import check_targets
     from anatomark.io.files import check_not_a_file
     from anatomark.metrics.measures import chosen_set
     from anatomark.metrics.sources import DETECTIONS_FILE
@@ -105,9 +106,9 @@ def detect(
                 readers=readers, grey=grey, progress=bar.advance,
             )
         )  # fmt: skip
-    rows = [row for outcome in outcomes for row in _rows(outcome)]
+    rows = [row for outcome in outcomes for row in rows_of(outcome)]
     table = out / DETECTIONS_FILE
-    _write_table(rows, table)
+    write_table(rows, table)
     measures = write_measures(outcomes, which, names, out)
     unknown = detector.unknown()
     return _say(outcomes, rows, table, detector.model.info.unit, unknown, measures, as_json=as_json)
@@ -121,49 +122,6 @@ def _stages(detector: Any) -> tuple[str, ...]:
             path=detector.model.name, fix="leave --explain away",
         )  # fmt: skip
     return stages
-
-
-def _rows(outcome: Any) -> list[dict[str, Any]]:
-    """One row a point, for the table of all images and for programs."""
-    name, path = outcome.source.name, str(outcome.source.path)
-    if outcome.detection is None:
-        return [{"case": name, "image": path, "error": str(outcome.error)}]
-    findings = outcome.detection.findings
-    marks = findings.landmarks
-    rows = []
-    for i, landmark in enumerate(marks.names):
-        point = [round(float(v), 4) for v in marks.points_mm[i]]
-        confidence = math.nan if marks.confidence is None else float(marks.confidence[i])
-        spread = math.nan
-        if marks.covariance_mm2 is not None:
-            spread = math.sqrt(max(float(marks.covariance_mm2[i].trace()), 0.0))
-        own = findings.flags.get(landmark, ())
-        rows.append({
-            "case": name, "image": path, "landmark": landmark, "unit": marks.unit,
-            **dict(zip("xyz", point, strict=False)), "confidence": round(confidence, 4),
-            "spread": round(spread, 4), "radius": round(findings.radius[landmark], 4),
-            "flags": "; ".join([*own, *findings.image]), "error": "",
-        })  # fmt: skip
-    return rows
-
-
-def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
-    from anatomark.io.files import write_text
-
-    axes = [axis for axis in "xyz" if any(axis in row for row in rows)] or list("xyz")
-    names = [
-        "case", "image", "landmark", "unit", *axes, "confidence", "spread", "radius", "flags",
-        "error",
-    ]  # fmt: skip
-    text = io.StringIO()
-    table = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows([{k: _cell(v) for k, v in row.items()} for row in rows])
-    write_text(path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _say(
@@ -193,15 +151,13 @@ def _say(
             )
             for flag in image:
                 console.say(f"the whole image: {flag}")
-        flagged = sum(bool(r["flags"]) for r in points)
-        console.say(
-            f"{len(outcomes) - len(failed)} of {counted(len(outcomes), 'image')}, "
-            f"{counted(found, 'point')}, {flagged} with a flag; {table}"
-        )
-        if found and 2 * flagged > found and "z" not in points[0]:
+        console.say(f"{_counts(outcomes, found)}; {table}")
+        doubtful = sum(bool(r["flags"]) for r in points)  # of their own, or of the whole image
+        if found and 2 * doubtful > found and "z" not in points[0]:
             console.say(
-                "most points are doubtful: --fix-orientation helps with films that are turned or "
-                "mirrored; a wrong spacing or another body part looks like this as well"
+                "most points are doubtful, or their images are: --fix-orientation helps with films "
+                "that are turned or mirrored; a wrong spacing or another body part looks like this "
+                "as well"
             )
         if unknown and points:
             console.say(
@@ -217,13 +173,28 @@ def _say(
     return 2 if failed else 0
 
 
+def _counts(outcomes: Sequence[Any], found: int) -> str:
+    """What was looked at and found; flags of points as pictures count them, those of images apart.
+
+    What is said of the whole image is in the table with each of its points, too.
+    """
+    sound = [o.detection.findings for o in outcomes if o.detection is not None]
+    points = sum(any(said) for findings in sound for said in findings.flags.values())
+    images = sum(bool(findings.image) for findings in sound)
+    whole = f"; {counted(images, 'image')} with a flag" if images else ""
+    return (
+        f"{len(sound)} of {counted(len(outcomes), 'image')}, {counted(found, 'point')}, "
+        f"{points} with a flag{whole}"
+    )
+
+
 def _say_measures(measures: Any, *, one: bool) -> None:
     from anatomark.metrics.measures.tables import found_table
 
     for name, found in measures.images.items() if one else ():
         console.say_table(*found_table(found, flags=measures.flags[name]))
     count = counted(len(measures.images), "image")
-    console.say(f"{len(measures.rows)} measures of {count}; {measures.path}")
+    console.say(f"{counted(len(measures.rows), 'measure')} of {count}; {measures.path}")
     if measures.lacking:
         console.say(measures.lacking)
 

@@ -20,8 +20,8 @@ from anatomark.cli.commands import (
     Spacing,
 )
 from anatomark.cli.sides import of_side
-from anatomark.cli.words import counted, slice_place, spacings_of
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.cli.words import slice_place, spacings_of
+from anatomark.errors import AnatomarkError, UsageError, counted
 
 #: Voxels of the coarser image: so near to where its neighbours, or one map, send it, a match stays.
 _FLOOR, _TOLERANCE = 3.0, 10.0
@@ -84,7 +84,7 @@ def match(
     """Match two images: a table of pairs, landmarks for Slicer, and a picture."""
     from anatomark.io.files import check_free
     from anatomark.io.landmarks.matches import write_matches, write_pair_landmarks
-    from anatomark.matching.named import matcher_named
+    from anatomark.matching.named import check_images, matcher_named
     from anatomark.models.device import keep_freed_memory
     from anatomark.slices import of_volumes
 
@@ -103,6 +103,7 @@ def match(
     images = _read((fixed, moving), sizes, (fixed_series, moving_series), grey=grey)
     cuts = [_cut(*each) for each in zip(images, places, (fixed, moving), strict=True)]
     shown = [image if cut is None else cut.image for image, cut in zip(images, cuts, strict=True)]
+    check_images(matcher, shown, (fixed, moving))
     ends = _ends(out, images[0].grid.unit)
     drawn = out.with_suffix(".png") if picture else None
     check_free([out, *ends, *([drawn] if drawn else [])], (fixed, moving), overwrite=overwrite)

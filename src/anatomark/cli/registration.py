@@ -21,8 +21,8 @@ from anatomark.cli.commands import (
     Spacing,
 )
 from anatomark.cli.sides import of_side
-from anatomark.cli.words import counted, spacings_of
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.cli.words import spacings_of
+from anatomark.errors import AnatomarkError, UsageError, counted
 
 _POINTS = "give --fixed-landmarks and --moving-landmarks, --model, --pairs or --matcher"
 
@@ -233,10 +233,11 @@ def _evidence(
     if sources.pairs is not None:
         return found.also(points.pairs_of_file(sources.pairs, **grids))
     if sources.matcher is not None:
-        from anatomark.matching.named import matcher_named
+        from anatomark.matching.named import check_images, matcher_named
 
-        match = matcher_named(sources.matcher, device=device).match
-        more = points.matched(match, *images, name=sources.matcher, progress=bar.stage)
+        matcher = matcher_named(sources.matcher, device=device)
+        check_images(matcher, images, paths)
+        more = points.matched(matcher.match, *images, name=sources.matcher, progress=bar.stage)
         return found.also(more)
     return found
 

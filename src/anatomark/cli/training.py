@@ -10,8 +10,7 @@ import typer
 
 from anatomark.cli import console
 from anatomark.cli.commands import AsJson, Command, Device, Views
-from anatomark.cli.words import counted
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, counted
 
 RecipeFile = Annotated[
     str,
@@ -176,7 +175,7 @@ def prepare(recipe: RecipeFile, data: Data, out: Out, domain: Domain = None) -> 
     for name, cases in found.items():
         with console.Progress("preparing") as bar:
             write_prepared(cases, chosen.views()[name], out / name, progress=bar.advance)
-        console.say(f"{out / name}: {sum(map(len, cases.splits.values()))} cases")
+        console.say(f"{out / name}: {counted(sum(map(len, cases.splits.values())), 'case')}")
 
 
 def _worth(one: dict[str, Any]) -> tuple[str, str]:
@@ -193,7 +192,8 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models that come with the package, and the recipes, or describe one."""
-    from anatomark.models.files import card_of, describe, find_model, shipped_models
+    from anatomark.models.cards import card_of, terms_of
+    from anatomark.models.files import describe, find_model, shipped_models
     from anatomark.models.recipe import shipped_recipes
 
     if name in shipped_recipes() and name not in shipped_models():
@@ -207,24 +207,28 @@ def models(
             names = ", ".join(one["domain"] or one["name"] for one in known)
             raise UsageError(f"has no domain {domain}", path=name, fix=f"there is {names}")
         if as_json:
-            console.say_json({"models": chosen, "card": card_of(file)})
+            console.say_json({"models": chosen, "card": card_of(file, domain)})
         else:
-            console.say(card_of(file) or "there is no model card beside it")
+            console.say(card_of(file, domain) or "there is no model card beside it")
         return
-    records = [one for file in shipped_models().values() for one in describe(file)]
+    records = [
+        {**one, "terms": terms_of(card_of(file, one["domain"]))}
+        for file in shipped_models().values()
+        for one in describe(file)
+    ]
     if as_json:
         console.say_json({"models": records, "recipes": shipped_recipes()})
         return
     rows = [
         (
             one["name"], one["method"], f"{one['dimension']}D", str(one["modality"] or "any"),
-            *_worth(one),
+            *_worth(one), one["terms"] or "–",
         )
         for one in records
     ]  # fmt: skip
     if rows:
-        heads = ["model", "method", "", "images", "landmarks", "validation error"]
-        console.say_table(heads, rows)
+        heads = ["model", "method", "", "images", "landmarks", "validation error", "terms"]
+        console.say_table(heads, rows, essential=[0, 3, 4, 5, 6])
     else:
         console.say("no models come with this installation")
     console.say(f"recipes: {', '.join(shipped_recipes())}")

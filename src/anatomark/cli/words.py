@@ -79,8 +79,3 @@ def two_each(words: Sequence[str] | None, *, option: str) -> list[tuple[str, str
     if wrong:
         raise UsageError(f"{option} {wrong[0]!r} is not a pair", fix=f"write {option} left:right")
     return [(left, right) for left, right in pairs]
-
-
-def counted(number: int, what: str, several: str | None = None) -> str:
-    """``1 image``, ``2 images``; ``several`` where that is not made by an s."""
-    return f"{number} {what if number == 1 else several or f'{what}s'}"

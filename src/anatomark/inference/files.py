@@ -9,21 +9,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from anatomark.data import Cohort, Image, Landmarks
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.errors import AnatomarkError
 from anatomark.inference.detection import Detection
 from anatomark.inference.detector import Detector
 from anatomark.inference.flags import Findings
+from anatomark.inference.sources import Source
 from anatomark.inference.vote_pictures import write_votes
-from anatomark.io.cohorts.cases import case_spacing, load_sample
-from anatomark.io.cohorts.files import is_cohort, read_cohort
-from anatomark.io.files import stem_of, suffix_of
-from anatomark.io.images.kinds import FILE_SUFFIXES
+from anatomark.io.cohorts.cases import load_sample
 from anatomark.io.images.reading import read_image
 from anatomark.io.landmarks.formats import write_landmarks
-from anatomark.metrics.sources import DETECTIONS_FILE
 from anatomark.models.preparation import Prepared
 
 _RINGED = 40  # landmarks that a picture draws radii of
@@ -44,16 +41,6 @@ def detect_cases(detector: Detector, cohort: Cohort) -> dict[str, Detection]:
     }
 
 
-@dataclass(frozen=True)
-class Source:
-    """One image to look at, and the name that its results get."""
-
-    name: str
-    path: Path
-    spacing: Any = None
-    series: str | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What became of one image: a detection, or an error."""
@@ -69,98 +56,6 @@ class _Read(NamedTuple):
     image: Image | None
     ready: Prepared | None
     error: AnatomarkError | None
-
-
-def sources_of(
-    paths: Sequence[str | Path],
-    *,
-    split: str | None = None,
-    domain: str | None = None,
-    spacing: Any = None,
-    series: str | None = None,
-) -> list[Source]:
-    """Images named one by one, or all those of cohorts; every result gets a name of its own.
-
-    ``spacing`` and ``series`` are for images that are named one by one.
-    """
-    found: list[Source] = []
-    for given in map(Path, paths):
-        if is_cohort(given):
-            if series is not None:
-                raise UsageError(
-                    "the images of a cohort are those of its table", path=given,
-                    fix="leave the series away",
-                )  # fmt: skip
-            cohort = read_cohort(given, check=False)
-            chosen = cohort.select(split=split, domain=domain)
-            found += [
-                Source(case.case, case.image, _spacing(cohort, case)) for case in chosen.cases
-            ]
-        else:
-            found += [Source(stem_of(path), path, spacing, series) for path in _images_of(given)]
-    taken: dict[str, Path] = {}
-    for source in found:
-        other = taken.setdefault(source.name, source.path)
-        if other != source.path:
-            raise UsageError(
-                f"would get the same name as {other}: {source.name}", path=source.path,
-                fix="detect them into two folders",
-            )  # fmt: skip
-    if not found:
-        raise UsageError("there is no image to look at", fix="name files, or another split")
-    return list({source.name: source for source in found}.values())
-
-
-def _images_of(path: Path) -> list[Path]:
-    """The image files of a folder; anything else, a DICOM folder too, is one image."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    return [p for p in files if suffix_of(p) in FILE_SUFFIXES] or [path]
-
-
-def _spacing(cohort: Any, case: Any) -> Any:
-    try:
-        return case_spacing(cohort, case)
-    except AnatomarkError:
-        return None  # reading it will say what is wrong, as one file among many
-
-
-def check_targets(
-    sources: Sequence[Source],
-    out: Path,
-    output: Output,
-    *,
-    picture: bool,
-    overwrite: bool,
-    stages: Sequence[str] = (),
-) -> None:
-    """Refuse to write over an image that is looked at, or over points that somebody else made.
-
-    What an earlier ``detect`` wrote into ``out`` may be replaced: its table is there.
-    """
-    images = {source.path.resolve(): source.path for source in sources}
-    written: dict[Path, Path] = {}
-    ours = (out / DETECTIONS_FILE).is_file()
-    ends = [f".{output}", *([".png"] if picture else []), *(f"-{stage}.png" for stage in stages)]
-    for source in sources:
-        for target in (out / f"{source.name}{end}" for end in ends):
-            other = written.setdefault(target, source.path)
-            if other != source.path:
-                raise UsageError(
-                    f"would be written for {other} and for {source.path}", path=target,
-                    fix="detect them into two folders",
-                )  # fmt: skip
-            if target.resolve() in images:
-                raise UsageError(
-                    "is one of the images, and would be overwritten", path=target,
-                    fix="name another folder for --out",
-                )  # fmt: skip
-            if target.exists() and not (ours or overwrite):
-                raise UsageError(
-                    "is there already, and is not from detect", path=target,
-                    fix="name another folder for --out, or say --overwrite",
-                )  # fmt: skip
 
 
 def detect_files(
@@ -296,12 +191,13 @@ def _written(
         return outcome
     path = out / f"{outcome.source.name}.{output}"
     try:
-        marks = for_file(outcome.detection.findings, output)
-        write_landmarks(marks, path, grid=read.image.grid)
         if picture:
             _draw(read.image, outcome.detection.findings, path, outcome.source.name)
         if votes is not None and read.ready is not None:
             write_votes(votes, read.ready, outcome.detection.landmarks, out / outcome.source.name)
+        # Last: an image that ends as an error has no landmark file that its table does not know.
+        marks = for_file(outcome.detection.findings, output)
+        write_landmarks(marks, path, grid=read.image.grid)
     except AnatomarkError as fault:
         return replace(outcome, detection=None, error=_bare(fault))
     except (MemoryError, RuntimeError, ValueError) as fault:

@@ -21,7 +21,7 @@ from anatomark.models.conformal import ConfidenceMap
 from anatomark.models.device import best_device, channels_last, half_precision
 from anatomark.models.files import CONFIDENCE, CONFIDENCE_GUIDED, MatchingModel
 from anatomark.models.predicting import placed
-from anatomark.models.preparation import Pixels, Prepared, prepare
+from anatomark.models.preparation import Pixels, Prepared, check_kind, prepare
 from anatomark.models.recipe import IntensityRecipe
 
 _BEYOND = 0.3  # of an image
@@ -30,6 +30,10 @@ _AT_ONCE = 1 << 22  # voxels of several images together
 
 class Matching(Protocol):
     """Whatever finds the same places in two images, the surest first."""
+
+    def check(self, image: Image) -> None:
+        """Refuse an image of a kind that this cannot match."""
+        ...
 
     def match(self, fixed: Image, moving: Image) -> Matches:
         """Pairs of points, each in the world of its own image."""
@@ -80,6 +84,11 @@ class LearntMatcher:
             for key in (CONFIDENCE, CONFIDENCE_GUIDED)
             if (record := model.info.checks.get(key)) is not None
         }
+
+    def check(self, image: Image) -> None:
+        """Refuse an image of another dimension or number of channels than the model's."""
+        recipe = self.model.recipe
+        check_kind(image, recipe.grid.dimension, recipe.data.channels)
 
     def match(self, fixed: Image, moving: Image) -> Matches:
         """Pairs of points, the surest first; with a warning where there are none.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Literal, cast
 
-from anatomark.errors import UsageError
+from anatomark.data import Image
+from anatomark.errors import AnatomarkError, UsageError
 from anatomark.matching.matcher import LearntMatcher, Matching
 from anatomark.matching.sift import KINDS, SiftMatcher
 from anatomark.models.files import load_matcher
@@ -34,3 +36,14 @@ def matcher_named(
             )
         return SiftMatcher(cast("Any", name))
     return LearntMatcher(load_matcher(name), least=least, most=most, guided=guided, device=device)
+
+
+def check_images(
+    matcher: Matching, images: Sequence[Image], paths: Sequence[str | PathLike[str]]
+) -> None:
+    """Refuse an image that the matcher cannot match, and name its file."""
+    for image, path in zip(images, paths, strict=True):
+        try:
+            matcher.check(image)
+        except AnatomarkError as fault:
+            raise fault.at(path) from None

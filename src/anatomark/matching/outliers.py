@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from anatomark.correspondence import Matches
-from anatomark.errors import AnatomarkWarning, UsageError
+from anatomark.errors import AnatomarkWarning, UsageError, counted
 from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
 from anatomark.registration.checks import least_pairs
@@ -59,7 +59,8 @@ def reject(
     fixed, moving, dim = matches.fixed_mm, matches.moving_mm, matches.dimension
     least = dim + 3
     if len(matches) < least:
-        text = f"{len(matches)} matches are too few to tell wild ones: all are kept"
+        few = counted(len(matches), "match is", "matches are")
+        text = f"{few} too few to tell wild ones: all are kept"
         warnings.warn(AnatomarkWarning(text), stacklevel=2)
         good = np.ones(len(matches), bool)
     elif how == "ransac":

@@ -71,6 +71,10 @@ class SiftMatcher:
         if self.kind not in KINDS:
             raise UsageError(f"there is no matcher {self.kind!r}", fix=f"use {', '.join(KINDS)}")
 
+    def check(self, image: Image) -> None:
+        """Refuse a volume, and an image in colours."""
+        _check_kind(image, "image")
+
     def match(self, fixed: Image, moving: Image) -> Matches:
         """Pairs of points that look alike, LPS, x, y, the surest first.
 
@@ -120,18 +124,21 @@ def opencv() -> ModuleType:
     return cv2
 
 
+def _check_kind(image: Image, name: str) -> None:
+    if image.grid.dimension != 2:
+        raise GeometryError(
+            f"the {name} is 3D, SIFT is for 2D images",
+            fix="match slices (--slice), or cut them out with anatomark slice",
+        )
+    if image.channels is not None:
+        raise GeometryError(
+            f"the {name} has {image.channels} channels", fix="read it with --grey (grey=True)"
+        )
+
+
 def _check(fixed: Image, moving: Image) -> None:
-    for name, image in (("fixed", fixed), ("moving", moving)):
-        if image.grid.dimension != 2:
-            raise GeometryError(
-                f"the {name} image is 3D, SIFT is for 2D images",
-                fix="match slices with --slice, or cut them out with anatomark slice",
-            )
-        if image.channels is not None:
-            raise GeometryError(
-                f"the {name} image has {image.channels} channels",
-                fix="read it with --grey (grey=True)",
-            )
+    _check_kind(fixed, "fixed image")
+    _check_kind(moving, "moving image")
     if fixed.grid.unit != moving.grid.unit:
         raise GeometryError(
             f"the fixed image is in {fixed.grid.unit}, the moving one in {moving.grid.unit}",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anatomark.data import Image, Landmarks
-from anatomark.errors import AnatomarkError, listed
+from anatomark.errors import AnatomarkError, counted, listed
 from anatomark.io.files import check_not_a_file, write_text
 from anatomark.metrics.ellipses import ellipses
 from anatomark.metrics.evaluation import Evaluation
@@ -100,10 +100,10 @@ def write_evaluation(
 def lead(evaluation: Evaluation) -> str:
     """What was measured against what, in one sentence."""
     table = evaluation.table
-    cases = "1 case" if len(table.cases) == 1 else f"{len(table.cases)} cases"
+    cases = counted(len(table.cases), "case")
     return (
         f"{evaluation.prediction} against {evaluation.truth}: {cases}, "
-        f"{len(table.names)} landmarks, errors in {table.unit}."
+        f"{counted(len(table.names), 'landmark')}, errors in {table.unit}."
     )
 
 

@@ -112,11 +112,9 @@ def _of_cohort(
     if observer is not None:
         cohort = replace(cohort, truth=observer)
     if domain is not None and domain not in cohort.domains:
-        known = ", ".join(d or "(none)" for d in cohort.domains)
-        raise UsageError(f"there is no domain {domain!r}", path=path, fix=f"there is {known}")
+        raise _no_such("domain", domain, cohort.domains, path)
     if split is not None and split not in cohort.splits:
-        known = ", ".join(s or "(none)" for s in cohort.splits)
-        raise UsageError(f"there is no part {split!r}", path=path, fix=f"there is {known}")
+        raise _no_such("part", split, cohort.splits, path)
     marks: dict[str, Landmarks] = {}
     observers: dict[str, dict[str, Landmarks]] = {}
     unclear: dict[str, frozenset[str]] = {}
@@ -144,6 +142,13 @@ def _of_cohort(
         without=tuple(c.case for c in cases if c.case not in marks),
         cohort=cohort,
     )
+
+
+def _no_such(what: str, named: str, there: Sequence[str], path: Path) -> UsageError:
+    """A part was asked for that is not there; cases that are in none have no name for it."""
+    known = [name for name in there if name]
+    fix = f"there is {', '.join(known)}" if known else "its cases have none: leave it out"
+    return UsageError(f"there is no {what} {named!r}", path=path, fix=fix)
 
 
 def _readings(cohort: Cohort, case: Case) -> dict[str, Landmarks]:
@@ -309,7 +314,8 @@ def _check_unit(found: Mapping[str, Landmarks], unit: Unit | None, path: Path) -
 
 
 def _detected(rows: list[dict[str, str]]) -> Landmarks:
-    axes = [axis for axis in "xyz" if any(row.get(axis) for row in rows)] or ["x", "y", "z"]
+    there = [axis for axis in "xyz" if axis in rows[0]]  # where nothing was found, as many
+    axes = [axis for axis in there if any(row[axis] for row in rows)] or there
     points = [[float(row[axis] or "nan") for axis in axes] for row in rows]
     unit: Unit = "px" if rows[0]["unit"] == "px" else "mm"
     return Landmarks([row["landmark"] for row in rows], np.array(points), unit=unit)

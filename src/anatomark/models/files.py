@@ -200,12 +200,6 @@ def shipped_models() -> dict[str, Path]:
     return {p.stem: p for p in sorted(folder.glob("*.safetensors"))}
 
 
-def card_of(file: Path) -> str:
-    """The model card beside a shipped model, or in a run folder; "" where there is none."""
-    cards = [file.with_suffix(".md"), file.with_name("model-card.md")]
-    return next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), "")
-
-
 def describe(file: Path) -> list[dict[str, Any]]:
     """What a model is, one record a domain, as plain JSON types; its weights are not read."""
     info = read_info(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anatomark.errors import RegistrationError
+from anatomark.errors import RegistrationError, with_article
 from anatomark.geometry import FloatArray
 from anatomark.registration.closed import Kind
 
@@ -61,7 +61,7 @@ def check_spread(source: FloatArray, target: FloatArray, kind: Kind) -> None:
     """Refuse points that do not fix a map of this kind, with the reason."""
     dim = source.shape[1]
     least = least_pairs(kind, dim)
-    said = f"{'an' if kind == 'affine' else 'a'} {kind} map in {dim}D"
+    said = f"{with_article(kind)} map in {dim}D"
     if len(source) < least:
         pairs = "1 pair does" if len(source) == 1 else f"{len(source)} pairs do"
         raise RegistrationError(f"{pairs} not fix {said}", fix=f"give {least} at least")

@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anatomark.errors import RegistrationError
+from anatomark.errors import RegistrationError, counted, with_article
 from anatomark.geometry import FloatArray
 from anatomark.maps import Affine
 from anatomark.registration.checks import (
@@ -62,7 +62,7 @@ def fit_robust(
     near = consensus(source, target, share, kind, threshold_mm=threshold_mm, draws=draws, seed=seed)
     if near.sum() <= least_pairs(kind, source.shape[1]):
         raise RegistrationError(
-            f"only {int(near.sum())} of {len(near)} pairs agree on a {kind} map "
+            f"only {int(near.sum())} of {len(near)} pairs agree on {with_article(kind)} map "
             f"within {threshold_mm:g} mm",
             fix="raise the threshold, or look at the pairs",
         )
@@ -109,7 +109,8 @@ def _check_spare(count: int, kind: Kind, dimension: int) -> None:
     least = least_pairs(kind, dimension) + 1
     if count < least:
         raise RegistrationError(
-            f"{count} pairs cannot agree on a {kind} map in {dimension}D: any so many fit exactly",
+            f"{counted(count, 'pair')} cannot agree on {with_article(kind)} map in {dimension}D: "
+            "any so many fit exactly",
             fix=f"give {least} at least, or fit without looking for wrong pairs",
         )
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anatomark.augment import AugmentConfig
-from anatomark.errors import TrainingError
+from anatomark.errors import TrainingError, counted
 from anatomark.losses import pooled
 from anatomark.methods import Batch, Learner
 from anatomark.methods.base import drawing
@@ -30,7 +30,8 @@ def check_memory(
     the system would kill the process without a word, what a small image keeps is scaled up.
     """
     size = recipe.grid.size[::-1]
-    what = f"a batch of {share} images of {'×'.join(map(str, recipe.grid.size))} voxels"
+    voxels = "×".join(map(str, recipe.grid.size))
+    what = f"a batch of {counted(share, 'image')} of {voxels} voxels"
     fix = "lower training.batch, grid.size or the channels of the network"
     half = half_precision(
         recipe.training.precision, device, training_dimension=recipe.grid.dimension

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from anatomark.errors import UsageError
 from anatomark.methods import Learner
-from anatomark.models.files import ModelInfo, card_of, find_model, read_weights
+from anatomark.models.cards import card_of
+from anatomark.models.files import ModelInfo, find_model, read_weights
 from anatomark.models.recipe import OF_A_DOMAIN, Recipe, parse_recipe
 from anatomark.networks.gu2net import domain_of, in_domain
 

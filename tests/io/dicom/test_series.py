@@ -98,7 +98,7 @@ def test_a_scout_in_the_same_series_is_left_out_with_a_warning(
 
     # the scout is found first, but the largest part is number 1
     assert [(s.name, len(s.planes)) for s in list_series(folder)] == [("3.1", 5), ("3.2", 1)]
-    with pytest.warns(ImageWarning, match=r"1 images of the series .* series='3\.2'"):
+    with pytest.warns(ImageWarning, match=r"1 image of the series .* series='3\.2'"):
         image = read_image(folder)
     np.testing.assert_array_equal(image.array, stored_volume)
     assert read_image(folder, series="3.2").array.shape == (1, 6, 7)

@@ -98,7 +98,7 @@ def test_a_missing_slice_is_reported_and_interpolated_in_its_place(
     tmp_path: Path, stored_volume: Any, write_series: Writer
 ) -> None:
     folder = write_series(tmp_path, stored_volume, at=[0, 1, 2, 4, 5])
-    with pytest.warns(ImageWarning, match=r"1 slices are missing, at 106\.00 mm along the slice"):
+    with pytest.warns(ImageWarning, match=r"1 slice is missing, at 106\.00 mm along the slice"):
         image = read_image(folder)
 
     assert image.grid == Grid((6, 6, 7), spacing=(0.5, 0.75, 2), origin=(-20, 30, 100))

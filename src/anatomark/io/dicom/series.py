@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anatomark.errors import ImageError, ImageWarning, UsageError
+from anatomark.errors import ImageError, ImageWarning, UsageError, counted
 from anatomark.geometry import FloatArray
 from anatomark.io.dicom.headers import Plane, find_headers, planes_of, read_header, text
 
@@ -141,11 +141,12 @@ def _main_part(found: Sequence[Series], path: Path) -> Series | None:
     scouts = sum(len(s.planes) for s in rest)
     if {s.uid for s in rest} != {main.uid} or not scouts <= _MOST_SCOUTS < len(main.planes):
         return None
+    some = counted(
+        scouts, "image of the series has another size or orientation and is",
+        "images of the series have another size or orientation and are",
+    )  # fmt: skip
     warnings.warn(
-        ImageWarning(
-            f"{path}: {scouts} images of the series have another size or orientation and are "
-            f"left out; choose them with series='{rest[0].name}'"
-        ),
+        ImageWarning(f"{path}: {some} left out; choose them with series='{rest[0].name}'"),
         stacklevel=2,
     )
     return main

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anatomark.errors import ImageError, ImageWarning
+from anatomark.errors import ImageError, ImageWarning, counted
 from anatomark.geometry import FloatArray, Grid
 from anatomark.io.dicom.headers import REPEATS, Plane
 from anatomark.io.dicom.pixels import read_values
@@ -127,12 +127,13 @@ def _check_repeats(repeats: Sequence[tuple[Plane, Plane]], path: Path) -> None:
             if first.repeats.get(tag) != second.repeats.get(tag)
         ]
         by = f" (they differ in {', '.join(differ)})" if differ else ""
+        some = counted(len(repeats), "image shows", "images show")
         raise ImageError(
-            f"{len(repeats)} images show a place that another image shows with other pixels{by}",
+            f"{some} a place that another image shows with other pixels{by}",
             path=path,
             fix="export each volume (time, echo, phase) as a series of its own",
         )
-    _warn(path, f"{len(repeats)} duplicate slices are left out")
+    _warn(path, f"{counted(len(repeats), 'duplicate slice is', 'duplicate slices are')} left out")
 
 
 # -- gaps and tilt ---------------------------------------------------------------------------------
@@ -189,10 +190,11 @@ def _report_missing(stack: Stack, normal: FloatArray, path: Path) -> None:
     origins = stack.grid.to_world(np.array([[0, 0, k] for k in stack.missing]))
     named = ", ".join(f"{value:.2f}" for value in (origins @ normal)[:_MOST_NAMED])
     more = ", …" if len(stack.missing) > _MOST_NAMED else ""
+    gone = counted(len(stack.missing), "slice is", "slices are")
     _warn(
         path,
-        f"{len(stack.missing)} slices are missing, at {named}{more} mm along the slice axis; "
-        "they are interpolated from their neighbours",
+        f"{gone} missing, at {named}{more} mm along the slice axis, and interpolated from "
+        "the neighbours",
     )
 
 

@@ -48,12 +48,12 @@ def _found_row(case: str, one: Measured, flags: Mapping[str, Sequence[str]]) -> 
     }  # fmt: skip
 
 
-_FOUND = ("case", "measure", "value", "sd", "unit", "class", "meaning", "note")
+FOUND = ("case", "measure", "value", "sd", "unit", "class", "meaning", "note")
 
 
 def found_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """``measures.csv`` of detections."""
-    return _csv(_FOUND, ([row[key] for key in _FOUND] for row in rows))
+    return _csv(FOUND, ([row[key] for key in FOUND] for row in rows))
 
 
 def drop_table(path: Path, *, like: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from anatomark.errors import UsageError
+from anatomark.errors import UsageError, with_article
 from anatomark.geometry import Grid
 from anatomark.registration.elastix import ElastixSettings
 from anatomark.registration.intensity import Settings, StageName
@@ -55,7 +55,8 @@ class Plan:
                 raise UsageError(f"{what} must be positive, it is {value:g}", fix=f"say {what}=…")
         if self.smoothing and self.transform != "tps":
             raise UsageError(
-                f"smoothing is that of a tps: it does nothing to a {self.transform} map",
+                "smoothing is that of a tps: it does nothing to "
+                f"{with_article(self.transform)} map",
                 fix="leave it out, or fit a tps",
             )
         for what, asked in (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from anatomark.data import Image
-from anatomark.errors import RegistrationError
+from anatomark.errors import RegistrationError, counted, with_article
 from anatomark.geometry import FloatArray, Grid
 from anatomark.maps import Map
 from anatomark.pipelines.registration.bending import said_of_bending
@@ -217,6 +217,7 @@ def _check_enough(pairs: Pairs, plan: Plan) -> None:
     least = least_pairs(kind, pairs.dimension)
     if len(pairs) < least:
         raise RegistrationError(
-            f"{len(pairs)} pairs of points do not fix a {plan.points_kind} map in "
-            f"{pairs.dimension}D, which needs {least}", fix="give more, or fit a simpler map",
-        )  # fmt: skip
+            f"{counted(len(pairs), 'pair of points does', 'pairs of points do')} not fix "
+            f"{with_article(plan.points_kind)} map in {pairs.dimension}D, which needs {least}",
+            fix="give more, or fit a simpler map",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from os import PathLike
@@ -15,6 +16,9 @@ from anatomark.io.files import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ONE = r"[-−+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?: ?[%°])?"
+_SPAN = rf"[(\[]{_ONE}(?:(?:–|, | to ){_ONE})?[)\]]"
+_NUMBER = re.compile(rf"(?:[<>≤≥] ?)?(?:nan|inf|{_ONE})(?: ± {_ONE})?(?: {_SPAN})?[ *†‡]*")
 _STYLE = """
 :root { color-scheme: light dark;
   --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #59636e; --shade: #0004; }
@@ -22,7 +26,7 @@ _STYLE = """
   :root { --ink: #e6edf3; --paper: #14181d; --line: #3d444d; --soft: #9aa5b1; --shade: #fff4; }
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; margin-bottom: .3rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
 h3 { font-size: 1.05rem; margin-top: 1.6rem; }
 p.soft, figcaption { color: var(--soft); }
@@ -37,8 +41,19 @@ img { max-width: 100%; height: auto; border-radius: 4px; background: #fff;
   linear-gradient(90deg, var(--shade), transparent) 0 0 / .8rem 100% no-repeat scroll,
   linear-gradient(270deg, var(--shade), transparent) 100% 0 / .8rem 100% no-repeat scroll; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
+th, td { overflow-wrap: normal; }
+/* A long name may break, but not into single letters. */
+td:first-child { overflow-wrap: anywhere; min-width: 7rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; min-width: 0; overflow-wrap: normal; }
 @media (max-width: 40rem) { table { font-size: .85rem; } th, td { padding-right: .6rem; } }
+@media print {
+  :root { color-scheme: light;
+    --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #59636e; --shade: #0000; }
+  body { max-width: none; margin: 0; } .scroll { overflow: visible; background: none; }
+  figure, tr { break-inside: avoid; } h1, h2, h3 { break-after: avoid; }
+  img { max-height: 90vh; }
+}
 """
 
 
@@ -119,8 +134,5 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Of ``1.5``, ``< 0.001``, ``7.99 ± 26.14``, ``0.00 (0.00–0.00)``, ``22 (61 %)``, ``1.5†``."""
+    return _NUMBER.fullmatch(text) is not None

@@ -88,3 +88,12 @@ def test_runs_that_do_not_fit(make_evaluation):
         compare([one, replace(one, table=replace(one.table, names=tuple("wxyz")))])
     with pytest.raises(UsageError, match="no point has an error in every run"):
         compare([one, replace(one, table=replace(one.table, offsets=one.table.offsets * np.nan))])
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(1e-9, "< 0.001"), (0.001, "0.001"), (0.0421, "0.042"), (1.0, "1.000")]
+)
+def test_small_p_values_are_not_written_out(p, text):
+    from anatomark.metrics.comparison import p_text
+
+    assert p_text(p) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from anatomark.data import Image, Landmarks
 from anatomark.geometry import Grid
 from anatomark.metrics.errors import measure
+from anatomark.metrics.evaluation import evaluate
+from anatomark.metrics.report import write_evaluation
+from anatomark.metrics.sources import Truth
 from anatomark.metrics.worst import PREDICTED, draw_case, largest_errors, worst_cases
 
 NAN = math.nan
@@ -92,3 +96,18 @@ def test_odd_names_are_drawn_and_predictions_beside_the_image_are_named(shape):
     figure = draw_case(image, true, found, title="$case_{$")
     figure.draw_without_rendering()
     assert figure.get_supxlabel().endswith("predicted outside the image: $x_{$")
+
+
+def test_a_caption_says_what_was_not_found(tmp_path):
+    truth = {c: Landmarks(["x", "y"], [[5.0, 5.0], [9.0, 9.0]]) for c in "ab"}
+    found = {
+        "a": Landmarks(["x", "y"], [[8.0, 9.0], [NAN, NAN]]),
+        "b": Landmarks(["x", "y"], np.full((2, 2), NAN)),
+    }
+    image = Image(np.random.default_rng(0).random((20, 20)), Grid((20, 20), (1.0, 1.0)))
+    evaluation = evaluate(Truth(truth, "truth"), found, said="ours", draws=10)
+    report = write_evaluation(
+        evaluation, tmp_path, truth=truth, prediction=found, image=lambda _: image
+    )
+    captions = re.findall(r"<figcaption>(.*?)\. Amber", report.read_text())
+    assert captions == ["b: no point found", "a: mean error 5.00 mm, 1 not found"]

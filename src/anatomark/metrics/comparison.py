@@ -24,7 +24,7 @@ from anatomark.metrics.paired import LEVEL, Comparison, compare_runs, marks_of
 from anatomark.metrics.plots import cumulative, save_plot
 from anatomark.metrics.records import Run, check_replaceable, group_record, write_record
 from anatomark.metrics.statistics import Group, check_thresholds, summarise
-from anatomark.metrics.tables import booktabs, escaped, interval, number, rows_of
+from anatomark.metrics.tables import ABBREVIATIONS, booktabs, escaped, interval, number, rows_of
 from anatomark.pages import Page
 
 By = Literal["case", "point"]
@@ -213,13 +213,18 @@ def rows_of_tests(compared: Compared) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             compared.names[t.second], compared.names[t.first], str(t.pairs),
-            number(t.difference, 3), f"{t.p:.3g}", f"{t.p_holm:.3g}",
+            number(t.difference, 3).replace("-", "−"), p_text(t.p), p_text(t.p_holm),
             "yes" if t.significant else "no",
         ]
         for t in compared.tests
     ]  # fmt: skip
     heads = ["run", "against", "pairs", f"median difference ({compared.unit})", "p", "p (Holm)"]
     return [*heads, f"p < {LEVEL:g}"], rows
+
+
+def p_text(p: float) -> str:
+    """A p-value with three decimals; smaller ones say no more than that they are."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def sentences(compared: Compared) -> list[str]:
@@ -234,6 +239,10 @@ def sentences(compared: Compared) -> list[str]:
         + "; ".join(f"{g.name} {interval(g.summary.mean_ci) or 'none'}" for g in compared.groups)
         + f" {compared.unit}.",
     ]
+    said.append(
+        f"A difference is that of the pairs, column run minus column against, and negative where "
+        f"the run of the first column is better. {ABBREVIATIONS}"
+    )
     if compared.points_left_out:
         said.append(f"Points that not every run predicted, left out: {compared.points_left_out}.")
     for what, left in (("Cases", compared.cases_left_out), ("Names", compared.names_left_out)):

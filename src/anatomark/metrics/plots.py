@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LINE_MARKS: dict[str, tuple[str, str, tuple[float, tuple[float, ...]]]] = {
     "inter": ("D", "#424a53", (0, (1, 1))),
     "mean": ("s", "#8c959f", (0, (5, 1.5))),
-    "intra": ("^", "#c4cad1", (0, (7, 1.5, 1, 1.5, 1, 1.5))),
+    "intra": ("^", "#aab2bb", (0, (7, 1.5, 1, 1.5, 1, 1.5))),
 }
 _LETTERS = 40  # of a name
 _WILD = 3.0  # times the axis of a good run: a run whose errors reach farther is cut off

@@ -13,6 +13,11 @@ from anatomark.metrics.statistics import Group
 
 Level = Literal["all", "domains", "landmarks", "cases"]
 
+ABBREVIATIONS = (
+    "MRE: mean radial error; SD: standard deviation of the radial errors (ddof 1); sens.: part of "
+    "the true points that were predicted; spec.: part of the absent points that were left out."
+)
+
 
 class Column(NamedTuple):
     """A column: its heading, its name in a CSV file, its values and their decimals."""

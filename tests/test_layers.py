@@ -19,7 +19,7 @@ LAYERS = (
     ("orientation",),
     ("sampling", "field_of_view", "slices"),
     ("io",),
-    ("words",),
+    ("words", "colours"),
     ("frames", "labels"),
     ("pictures", "pages"),
     ("networks",),

@@ -27,11 +27,11 @@ def test_a_pair_has_one_colour_and_lies_where_its_points_are():
     matches = Matches([[100, 200], [140, 220]], [[-7, 8], [3, 68]])
     figure = draw_matches(fixed, moving, matches, title="a")
     (spots, shades), (others, again) = map(dots, figure.axes)
-    np.testing.assert_allclose(spots, [[0, 0], [40, 20]])  # mm from the centre of the first pixel
-    np.testing.assert_allclose(others, [[0, 0], [10, 60]])
+    np.testing.assert_allclose(spots, matches.fixed_mm)  # the axes are those of the world
+    np.testing.assert_allclose(others, matches.moving_mm)
     np.testing.assert_array_equal(shades, again)
     assert np.abs(shades[0] - shades[1]).max() > 0.3
-    assert figure.get_suptitle() == "a: 2 matches"
+    assert figure.get_suptitle() == "a: 2 matches, a pair has one colour"
     assert [a.get_title() for a in figure.axes] == ["fixed", "moving"]
     assert figure.axes[0].get_xlabel() == "x (mm)"
     assert all(a.get_aspect() in {1.0, "equal"} for a in figure.axes)

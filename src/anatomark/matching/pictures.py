@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anatomark.colours import curves
 from anatomark.correspondence import Matches
 from anatomark.data import Image
 from anatomark.errors import GeometryError
-from anatomark.frames import flat_extent
+from anatomark.frames import flat_extent, flat_places
 from anatomark.geometry import FloatArray, Unit
 from anatomark.matching.errors import percent_within
-from anatomark.pictures import PLANES, Plane, curves, draw_plane, window_of
+from anatomark.pictures import PLANES, Plane, draw_plane, window_of
 from anatomark.words import plain_legend
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def draw_matches(fixed: Image, moving: Image, matches: Matches, *, title: str = 
             f"{fixed.grid}, {moving.grid} and {matches} do not go together",
             fix="use one dimension and one unit",
         )
-    head = f"{title}: {_counted(matches)}" if title else _counted(matches)
+    said = f"{_counted(matches)}, a pair has one colour"
+    head = f"{title}: {said}" if title else said
     return (_draw_flat if dims == {2} else _draw_planes)(fixed, moving, matches, head)
 
 
@@ -80,20 +82,19 @@ def _dots(axes: Axes, spots: FloatArray, shades: FloatArray, count: int) -> None
 
 
 def _draw_flat(fixed: Image, moving: Image, matches: Matches, title: str) -> Figure:
-    tallest = max(i.grid.extent[1] / i.grid.extent[0] for i in (fixed, moving))
-    figure = _new_figure(2 * _WIDE + 0.5, _WIDE * min(tallest, 2.0) + 0.8)
+    wide = np.clip([i.grid.extent[0] / i.grid.extent[1] for i in (fixed, moving)], 0.3, 3)
+    figure = _new_figure(2 * _WIDE + 0.5, min(2 * _WIDE / wide.sum(), 2 * _WIDE) + 0.8)
     shades = place_colours(np.asarray(fixed.grid.to_index(matches.fixed_mm)))
-    panels = figure.subplots(1, 2, squeeze=False)[0]
+    panels = figure.subplots(1, 2, squeeze=False, width_ratios=wide)[0]
     ends = (matches.fixed_mm, matches.moving_mm)
     for axes, image, points, name in zip(
         panels, (fixed, moving), ends, ("fixed", "moving"), strict=True
     ):
         _show(axes, image)
-        spots = np.asarray(image.grid.to_index(points) * image.grid.spacing)
-        _dots(axes, spots, shades, len(matches))
+        _dots(axes, flat_places(image.grid, points), shades, len(matches))
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(f"x ({image.grid.unit})", fontsize=8)
-    panels[0].set_ylabel(f"y ({fixed.grid.unit})", fontsize=8)
+        axes.set_ylabel(f"y ({image.grid.unit})", fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anatomark.colours import colours
 from anatomark.geometry import FloatArray
 from anatomark.metrics.errors import ErrorTable
-from anatomark.pictures import PLANES, colours
+from anatomark.pictures import PLANES
 from anatomark.words import shortened
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anatomark.colours import colours, curves
 from anatomark.geometry import FloatArray, Unit
 from anatomark.io.files import writing
 from anatomark.metrics.errors import ErrorTable
 from anatomark.metrics.observers import NOTES, Line
-from anatomark.pictures import colours, curves
 from anatomark.words import plain_legend, shortened
 
 if TYPE_CHECKING:

@@ -248,7 +248,8 @@ def frequencies(
         key: [int(((v > a) & (v <= b)).sum()) for a, b in pairwise(edges)]
         for key, v in ((k, np.asarray(values[k], np.float64)) for k in NAMES)
     }
-    labels = [*(f"≤ {limit}" for limit in published["limits"]), "more"]
+    limits = published["limits"]
+    labels = [f"≤ {limits[0]}", *(f"> {a} to {b}" for a, b in pairwise(limits)), f"> {limits[-1]}"]
     rows = []
     for row, label in enumerate(labels):
         cells = [label]

@@ -97,6 +97,9 @@ def test_axes_run_as_simpleitk_turns_them(to, back):
 def test_what_is_not_there_is_said():
     with pytest.raises(UsageError, match=r"no axial slice at -710 mm; .* -700\.0 and -691\.0"):
         slice_of(VOLUME, "axial", -710)
+    for nowhere in (np.nan, np.inf):
+        with pytest.raises(UsageError, match="is no place"):
+            slice_of(VOLUME, "axial", nowhere)
     with pytest.raises(GeometryError, match="is 2D"):
         slice_of(Image(ARRAY[0], Grid((5, 6), (1, 1))))
     sheared = np.array([[1, 0.5, 0], [0, np.sqrt(0.75), 0], [0, 0, 1]])

@@ -65,6 +65,8 @@ def slice_of(volume: Image, plane: PlaneName = "axial", at_mm: float | None = No
     middle = (np.asarray(grid.size_xyz) - 1) / 2
     step = float(grid.index_to_world_matrix[across, across])
     first = float(grid.centre[across]) - middle[across] * step
+    if at_mm is not None and not np.isfinite(at_mm):
+        raise UsageError(f"{at_mm} is no place", fix="give mm along the axis across the slice")
     row = int(middle[across]) if at_mm is None else round((at_mm - first) / step)
     if not 0 <= row < count:
         low, high = sorted((first, first + (count - 1) * step))

@@ -371,3 +371,40 @@ def test_flags_of_points_and_of_images_are_counted_apart(capsys, monkeypatch, tm
     assert f"1 of 1 image, 3 points, 2 with a flag; {tmp_path}" in text
     assert "--fix-orientation" in text
     assert "--fix-orientation" not in said([one("p", {}, odd, dimension=3)])
+
+
+# -- whose it is ---------------------------------------------------------------------------------
+
+
+def test_equal_names_in_two_folders_are_two_images(model, tmp_path, monkeypatch, capsys):
+    """The table knows an image by its whole path, from wherever detect was called."""
+    out = tmp_path / "out"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_image(scan(0), tmp_path / folder / "s.nii.gz")
+    monkeypatch.chdir(tmp_path / "a")
+    assert looked(model, out, Path("s.nii.gz"), more=["--no-picture"]) == 0
+    assert looked(model, out, Path("s.nii.gz"), more=["--no-picture"]) == 0
+    monkeypatch.chdir(tmp_path / "b")
+    assert looked(model, out, Path("s.nii.gz"), more=["--no-picture"]) == 2
+    assert "has s already, of" in capsys.readouterr().err
+
+
+def test_a_picture_of_somebody_else_is_not_replaced(model, scans, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert looked(model, out, scans[0], more=["--no-picture"]) == 0
+    (out / "s1.png").write_bytes(b"an original")
+    assert looked(model, out, scans[1]) == 2
+    assert "s1.png: is there already, and is not from detect" in capsys.readouterr().err
+    assert (out / "s1.png").read_bytes() == b"an original"
+
+
+def test_a_table_that_cannot_be_read_is_kept_beside(model, scans, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert looked(model, out, scans[0], more=["--no-picture"]) == 0
+    mine = (out / "detections.csv").read_text().replace(",", ";")  # as some programs save it
+    (out / "detections.csv").write_text(mine)
+    assert looked(model, out, scans[1], more=["--no-picture", "--overwrite"]) == 0
+    assert "is kept as detections.csv.bak" in capsys.readouterr().err
+    assert (out / "detections.csv.bak").read_text() == mine
+    assert cases_of(out) == ["s1"]

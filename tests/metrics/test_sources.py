@@ -85,3 +85,35 @@ def test_the_truth_of_one_domain(tmp_path):
     chosen = read_truth(out, domain="us")
     assert set(chosen.domains.values()) == {"us"}
     assert len(chosen.landmarks) == 2
+
+
+def table(path: Path, column: str, *names: str) -> Path:
+    rows = "".join(f"{name},tip,{n},1\n" for n, name in enumerate(names))
+    path.write_text(f"{column},landmark,x_px,y_px\n{rows}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "cases"),
+    [
+        (("image", "p1/film.png", "p2/film.png"), ("image", "p1/film.png", "p2/film.png"),
+         ["p1/film", "p2/film"]),
+        (("case", "a.png", "b.png"), ("image", "a.png", "b.png"), ["a.png", "b.png"]),
+        (("image", "a.png", "b.png"), ("case", "a", "b"), ["a", "b"]),
+    ],
+    ids=["folders tell apart", "a case named like its file", "files and cases"],
+)  # fmt: skip
+def test_images_of_tables_are_found_under_the_names_of_the_truth(true, found, cases, tmp_path):
+    truth = read_truth(table(tmp_path / "t.csv", *true))
+    predictions, unused = read_predictions(table(tmp_path / "p.csv", *found), truth)
+    assert sorted(predictions) == sorted(truth.landmarks) == cases
+    assert not unused
+
+
+def test_points_of_an_earlier_run_are_no_predictions_of_an_image_that_failed(tmp_path):
+    heads = "case,image,landmark,unit,x,y,confidence,spread,radius,flags,error\n"
+    rows = "".join(f"{c},{c}.png,tip,px,1,1,,,,,\n" for c in "ab")
+    (tmp_path / "detections.csv").write_text(f"{heads}{rows}b,b.png,,,,,,,,,it is cut off\n")
+    truth = read_truth(table(tmp_path / "t.csv", "case", "a", "b"))
+    found, _ = read_predictions(tmp_path / "detections.csv", truth)
+    assert list(found) == ["a"]

@@ -31,6 +31,8 @@ from anatomark.cli.advice import in_options
 from anatomark.errors import AnatomarkError, CohortError, one_line
 
 _STOPPED = 130
+# Options of ``convert`` that make of a landmark file one which needs none of them.
+_OF_LANDMARK_FILES = ("--unit", "--from-frame", "--case", "--by", "--node", "--pixel-origin")
 _LISTED = 100  # problems of a cohort that are printed
 app = typer.Typer(
     name="anatomark",
@@ -117,11 +119,8 @@ def _advice(words: Sequence[str]) -> Callable[[str], str]:
     def said(text: str) -> str:
         commands: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
         called = next((commands[word] for word in words if word in commands), None)
-        options, elsewhere = (
-            {name for option in getattr(command, "params", ()) for name in option.opts}
-            for command in (called, commands["convert"])
-        )
-        return in_options(text, options, elsewhere)
+        options = {name for option in getattr(called, "params", ()) for name in option.opts}
+        return in_options(text, options, _OF_LANDMARK_FILES)
 
     return said
 

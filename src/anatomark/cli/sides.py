@@ -19,12 +19,15 @@ def of_side(name: str) -> Iterator[None]:
     def mended(text: str) -> str:
         return _OF_A_SIDE.sub(rf"{name}_\1=", text)
 
+    caught: AnatomarkError | None = None
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
         try:
             yield
         except AnatomarkError as fault:
             fault.fix = None if fault.fix is None else mended(fault.fix)
-            raise
+            caught = fault
     for one in said:
         warnings.warn(type(one.message)(mended(str(one.message))), stacklevel=1)
+    if caught is not None:
+        raise caught

@@ -65,7 +65,7 @@ def _earlier(path: Path) -> list[dict[str, str]] | None:
         rows = list(earlier_rows(path, FOUND))
     except AnatomarkError:
         return None
-    return rows if all(row.keys() == set(FOUND) for row in rows[:1]) else None
+    return rows
 
 
 def _leave(path: Path, earlier: Iterable[Any] | None, kept: list[dict[str, str]]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anatomark.errors import AnatomarkError, UsageError
+from anatomark.errors import AnatomarkError, AnatomarkWarning, UsageError
 from anatomark.inference.files import Outcome
 from anatomark.io.files import reason_of, write_text
 
@@ -23,7 +24,7 @@ Row = Mapping[str, Any]
 
 def rows_of(outcome: Outcome) -> list[dict[str, Any]]:
     """One row a point, for the table of all images and for programs."""
-    name, path = outcome.source.name, str(outcome.source.path)
+    name, path = outcome.source.name, str(outcome.source.path.absolute())
     if outcome.detection is None:
         return [{"case": name, "image": path, "error": str(outcome.error)}]
     findings = outcome.detection.findings
@@ -95,6 +96,10 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
             others |= dict.fromkeys(row)
     except AnatomarkError:  # of somebody else, and --overwrite was said
         ours = False
+        kept = path.with_name(f"{path.name}.bak")
+        path.replace(kept)
+        said = f"{path}: could not be read as a table of detect, and is kept as {kept.name}"
+        warnings.warn(AnatomarkWarning(said), stacklevel=2)
     known = [*_FIRST, *sorted(axes or "xyz"), *_LAST]
     heads = [*known, *(name for name in others if name not in {*known, *"xyz"})]
     text = io.StringIO()

@@ -45,7 +45,6 @@ def check_targets(
     images = {source.path.resolve(): source.path for source in sources}
     written: dict[Path, Path] = {}
     pictures = [*([".png"] if picture else []), *(f"-{stage}.png" for stage in stages)]
-    ours = overwrite or table.is_file()
     for source in sources:
         for end in (f".{output}", *pictures):
             target = out / f"{source.name}{end}"
@@ -60,7 +59,7 @@ def check_targets(
                     "is one of the images, and would be overwritten", path=target,
                     fix="name another folder for --out",
                 )  # fmt: skip
-            if not ours and target.exists():
+            if not overwrite and target.exists() and source.name not in known:
                 raise not_ours(target)
         if not overwrite:
             _check_points(out / f"{source.name}.{output}", source, known.get(source.name), table)

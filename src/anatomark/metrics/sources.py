@@ -221,9 +221,13 @@ def _predicted_files(
 def _by_case(found: Mapping[str, T], truth: Truth, path: Path) -> dict[str, T]:
     """What was found under the names that the truth has, which may lack the image's extension."""
     named: dict[str, T] = {}
+    plain_truth: dict[str, list[str]] = {}
+    for case in truth.landmarks:
+        plain_truth.setdefault(_without_extension(case), []).append(case)
     for name, one in found.items():
         plain = _without_extension(name)
-        case = plain if name not in truth.landmarks and plain in truth.landmarks else name
+        alike = [plain] if plain in truth.landmarks else plain_truth.get(plain, [])
+        case = alike[0] if name not in truth.landmarks and len(alike) == 1 else name
         if case in named or (case != name and case in found):
             raise UsageError(
                 f"has two predictions for case {case!r}", path=path, fix="keep one of them"
@@ -285,17 +289,22 @@ def _names_images(marks: Landmarks) -> bool:
 
 
 def _without_extension(name: str) -> str:
-    return stem_of(name) if suffix_of(name) in IMAGE_SUFFIXES else name
+    """The name without the extension of an image; folders in it stay, they tell images apart."""
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix in IMAGE_SUFFIXES else name
 
 
 def _of_detections(file: Path, unit: Unit | None) -> dict[str, Landmarks]:
     """The table that detect writes: millimetres in LPS, or pixels, as its column says."""
     rows: dict[str, list[dict[str, str]]] = {}
+    failed = set()  # points of theirs are those of an earlier run
     for row in csv.DictReader(read_text(file, LandmarkError).splitlines()):
         if row.get("landmark"):
             rows.setdefault(row["case"], []).append(row)
+        elif row.get("error"):
+            failed.add(row.get("case"))
     try:
-        detected = {case: _detected(found) for case, found in rows.items()}
+        detected = {case: _detected(found) for case, found in rows.items() if case not in failed}
     except (KeyError, ValueError) as fault:
         raise LandmarkError(
             f"is not as detect wrote it ({fault})", path=file, fix="detect again"

@@ -108,3 +108,15 @@ def test_a_warning_names_the_option_of_its_command(write_series, tmp_path, capsy
     write_series(tmp_path / "a" / "scout", values[:1, :4], SeriesDescription="scout")
     assert main(["show", str(tmp_path / "a"), "--out", str(tmp_path / "a.png")]) == 0
     assert "left out; choose them with --series '3." in capsys.readouterr().err
+
+
+def test_a_warning_is_said_where_reading_fails_afterwards(write_series, tmp_path, capsys):
+    values = np.arange(5 * 6 * 7, dtype=np.uint16).reshape(5, 6, 7)
+    for series in (3, 4):
+        write_series(tmp_path / "a", values, series=series)
+    (tmp_path / "a" / "0099-3.dcm").write_bytes(b"cut off")
+    words = ["match", str(tmp_path / "a"), str(tmp_path / "a"), "--out", str(tmp_path / "p.csv")]
+    assert main([*words, "--model", "mouse-skull-pairs"]) == 2
+    said = capsys.readouterr().err
+    assert "0099-3.dcm: is damaged or no DICOM file, and is left out" in said
+    assert "has 2 series; say --fixed-series" in said

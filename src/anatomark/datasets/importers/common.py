@@ -302,6 +302,7 @@ def _grid(one: Found, general: Spacing, notes: _Notes) -> Grid | None:
     try:
         grid = read_image(one.image, spacing=one.spacing, colour=True).grid
     except ImageError as fault:
+        fault.fix = "mend this image, or take it out of the source"
         notes.unread.append(fault.at(one.image))
         return None
     except AnatomarkError as fault:

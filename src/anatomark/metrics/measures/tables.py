@@ -52,8 +52,10 @@ FOUND = ("case", "measure", "value", "sd", "unit", "class", "meaning", "note")
 
 
 def found_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """``measures.csv`` of detections."""
-    return _csv(FOUND, ([row[key] for key in FOUND] for row in rows))
+    """``measures.csv`` of detections, with the columns that somebody added to earlier rows."""
+    every = list(rows)
+    heads = list(dict.fromkeys([*FOUND, *(key for row in every for key in row)]))
+    return _csv(heads, ([row.get(key, "") for key in heads] for row in every))
 
 
 def drop_table(path: Path, *, like: str) -> None:

@@ -80,11 +80,13 @@ def say_table(
     # A pipe has no width: let no cell be folded for it.
     console = Console(width=None if sys.stdout.isatty() else 200)
     rows = list(rows)
-    whole = _table(headers, rows)
-    needed = Console(width=_ENDLESS).measure(whole).maximum
-    if essential and sys.stdout.isatty() and needed > console.width:
-        whole = _table([headers[i] for i in essential], [[r[i] for i in essential] for r in rows])
-    console.print(whole)
+    table = _table(headers, rows)
+    if essential and sys.stdout.isatty():
+        needed = Console(width=_ENDLESS).measure(table).maximum
+        if needed > console.width:
+            few = [[row[i] for i in essential] for row in rows]
+            table = _table([headers[i] for i in essential], few)
+    console.print(table)
 
 
 def table_text(headers: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = 240) -> str:

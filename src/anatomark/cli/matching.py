@@ -20,7 +20,7 @@ from anatomark.cli.commands import (
     Spacing,
 )
 from anatomark.cli.sides import of_side
-from anatomark.cli.words import slice_place, spacings_of
+from anatomark.cli.words import slice_places, spacings_of
 from anatomark.errors import AnatomarkError, UsageError, counted
 
 #: Voxels of the coarser image: so near to where its neighbours, or one map, send it, a match stays.
@@ -93,13 +93,7 @@ def match(
         raise UsageError("is not a table", path=out, fix="name a file that ends in .csv for --out")
     matcher = matcher_named(model, least=least, most=most, guided=guided, device=device)
     sizes = spacings_of(spacing, fixed_spacing, moving_spacing)
-    places = (
-        slice_place(fixed_slice or slices, option="--fixed-slice" if fixed_slice else "--slice"),
-        slice_place(moving_slice or slices, option="--moving-slice" if moving_slice else "--slice"),
-    )
-    if (places[0] is None) != (places[1] is None):
-        lacking = "fixed" if places[0] is None else "moving"
-        raise UsageError("slices of both volumes are needed", fix=f"say --{lacking}-slice as well")
+    places = slice_places(slices, fixed_slice, moving_slice)
     images = _read((fixed, moving), sizes, (fixed_series, moving_series), grey=grey)
     cuts = [_cut(*each) for each in zip(images, places, (fixed, moving), strict=True)]
     shown = [image if cut is None else cut.image for image, cut in zip(images, cuts, strict=True)]

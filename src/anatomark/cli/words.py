@@ -70,6 +70,20 @@ def slice_place(text: str | None, *, option: str) -> tuple[Any, float | None] | 
     return plane, at
 
 
+def slice_places(
+    both: str | None, fixed: str | None, moving: str | None
+) -> tuple[tuple[Any, float | None] | None, tuple[Any, float | None] | None]:
+    """``--slice`` of two volumes, and of each what was said of it alone; both or neither."""
+    places = (
+        slice_place(fixed or both, option="--fixed-slice" if fixed else "--slice"),
+        slice_place(moving or both, option="--moving-slice" if moving else "--slice"),
+    )
+    if (places[0] is None) != (places[1] is None):
+        lacking = "fixed" if places[0] is None else "moving"
+        raise UsageError("slices of both volumes are needed", fix=f"say --{lacking}-slice as well")
+    return places
+
+
 def two_each(words: Sequence[str] | None, *, option: str) -> list[tuple[str, str]] | None:
     """``LEFT:RIGHT`` words as pairs; ``None`` where there are none."""
     if not words:
